@@ -1,0 +1,112 @@
+// Package view holds the documented JSON forms of nodes, allocations, pools and events, one struct
+// each, with and without credentials. moltenironctl prints them (-o json, -o yaml) and the pre-hook
+// writes them (--json-file), so that a script finds the same keys wherever it looks.
+//
+// The rules are the same for all of them. Keys are never left out, except an allocation's token, which
+// is there only where credentials were asked for. Strings are never null: an unknown one is "".
+// Numbers are null when unknown, times are RFC 3339 in UTC with whole seconds and null when they have
+// not come yet, arrays and objects are never null, and a password is null unless it was asked for.
+// New keys may be added; a key is never removed and never changes its type.
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Time is a moment that prints as RFC 3339 in UTC with whole seconds, and as null when it is zero.
+// Digits below the second are cut off, not rounded: an expiry is never shown later than it is.
+type Time struct{ time.Time }
+
+// String gives the form of the package, "" for the zero time.
+func (t Time) String() string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return []byte(`"` + t.String() + `"`), nil
+}
+
+// JSON writes v, one of this package's structs or a slice of them, with two blanks of indent and a
+// final newline. A nil slice is written as [], so that a script can always loop.
+func JSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // URLs with & stay readable, and nothing here goes into a web page
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	if b.String() == "null\n" {
+		return []byte("[]\n"), nil
+	}
+	return b.Bytes(), nil
+}
+
+// YAML writes what JSON would write, as block YAML with the same keys in the same order.
+func YAML(v any) ([]byte, error) {
+	text, err := JSON(v)
+	if err != nil {
+		return nil, err
+	}
+	// JSON is YAML: reading it as a tree keeps the order of keys, and needs no second set of tags.
+	var tree yaml.Node
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return nil, err
+	}
+	blockStyle(&tree)
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := e.Encode(&tree); err != nil {
+		return nil, err
+	}
+	if err := e.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// blockStyle takes off the braces, brackets and quotes that JSON needs and YAML does not. Keys and
+// plain words lose their quotes; the encoder puts back those without which a value would change its
+// type. Every other string keeps its quotes, so that no rule of YAML about blanks, breaks or
+// indicators decides what a password is.
+func blockStyle(n *yaml.Node) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		if plainWord(n.Value) {
+			n.Style = 0
+		}
+	case yaml.MappingNode, yaml.SequenceNode:
+		if len(n.Content) > 0 {
+			n.Style = 0
+		}
+	}
+	for _, c := range n.Content {
+		blockStyle(c)
+	}
+}
+
+// plainWord reports whether s, seen as a string, needs no quotes for its characters' sake.
+func plainWord(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.':
+		case i > 0 && (c == '-' || c == '/' || c == '+' || c == ':' && i+1 < len(s)):
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
