@@ -221,7 +221,7 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stored string) {
 		got, err := Load(key, stored, "uid")
 		switch {
-		case err == nil && stored != sealed && IsSealed(stored):
+		case err == nil && IsSealed(stored) && got != New("x"): // each run seals "x" anew
 			t.Fatalf("%q was not sealed by us and is read as %q", stored, got.Reveal())
 		case err != nil && !IsSealed(stored):
 			t.Fatalf("plain %q: %v", stored, err)
