@@ -1,0 +1,250 @@
+// Package stage writes a set of files so that all of them appear or none does, and so that nobody ever
+// reads half of one: each is written and synced under a temporary name in its own folder, and takes its
+// own name by rename when everything else is settled.
+//
+// A hook stages its files before it claims its nodes, because a full disk found after the claim would
+// leave nodes with a build that cannot reach them; it commits after the claim.
+package stage
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Mode is what a staged file gets unless its File says otherwise: its content is for one user only.
+const Mode fs.FileMode = 0o600
+
+// File is one file to be written.
+type File struct {
+	Path string
+	// Content writes what the file is to hold. Its error ends Write, which wraps it with the path.
+	Content func(io.Writer) error
+	// Mode is the permissions, exactly (the umask is not asked); 0 is the package's Mode.
+	Mode fs.FileMode
+	// MakeFolder makes the file's folder, and those above it, with mode 0700 where they are missing, as
+	// Jenkins' WORKSPACE@tmp may be. They stay when the set is discarded.
+	MakeFolder bool
+}
+
+// Bytes is a File's Content that writes text.
+func Bytes(text []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	}
+}
+
+// Staged is a set of files that have been written and synced, and do not have their names yet. Call
+// Commit or Discard, or both; Discard after Commit does nothing.
+type Staged struct {
+	files []staged
+}
+
+type staged struct {
+	path, temporary string
+	info            fs.FileInfo // of the file itself: says after the rename whether it is still ours
+}
+
+// Write writes all files under temporary names and syncs them. On an error nothing of it is left (but
+// folders that MakeFolder made). A path that is a folder is refused here, before anything depends on
+// it; a symbolic link is not followed, Commit will replace it. Two files of one path are refused. The
+// errors name the path; a full disk is syscall.ENOSPC.
+func Write(files []File) (*Staged, error) {
+	s := new(Staged)
+	for _, f := range files {
+		if err := s.write(f); err != nil {
+			s.Discard()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Staged) write(f File) error {
+	path, err := filepath.Abs(f.Path) // Commit may be called from another folder
+	if err != nil {
+		return err
+	}
+	if f.Path == "" {
+		return errors.New("a file to write has no name")
+	}
+	for _, other := range s.files {
+		if other.path == path {
+			return fmt.Errorf("write %s: two outputs name this file; give each its own", path)
+		}
+	}
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		return &fs.PathError{Op: "write", Path: path, Err: syscall.EISDIR}
+	}
+	if f.MakeFolder {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+	}
+	mode := f.Mode
+	if mode == 0 {
+		mode = Mode
+	}
+
+	temporary := temporaryName(path)
+	// O_EXCL does not follow a link that stands there.
+	out, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	err = fill(out, f.Content, mode)
+	var info fs.FileInfo
+	if err == nil {
+		info, err = out.Stat()
+	}
+	if closed := out.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		_ = os.Remove(temporary)
+		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	s.files = append(s.files, staged{path: path, temporary: temporary, info: info})
+	return nil
+}
+
+func fill(out *os.File, content func(io.Writer) error, mode fs.FileMode) error {
+	if err := content(out); err != nil {
+		return err
+	}
+	if err := out.Chmod(mode); err != nil {
+		return err
+	}
+	return out.Sync()
+}
+
+// temporaryName makes a name in path's folder: random, so that nobody can wait for it in a folder that
+// others may write to; the leading dot keeps it out of `*`.
+func temporaryName(path string) string {
+	return filepath.Join(filepath.Dir(path), ".molteniron-"+rand.Text())
+}
+
+// cause takes off the temporary name, which says nothing to anybody.
+func cause(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return p.Err
+	case errors.As(err, &l):
+		return l.Err
+	}
+	return err
+}
+
+// Paths lists the absolute paths of the set's files, in the order of Write.
+func (s *Staged) Paths() []string {
+	paths := make([]string, len(s.files))
+	for i, f := range s.files {
+		paths[i] = f.path
+	}
+	return paths
+}
+
+// Commit gives all files their names and syncs their folders. What stood under a name is replaced, a
+// symbolic link itself and not what it points to. On an error everything is as it was before: what was
+// renamed is removed again (unless somebody has replaced it meanwhile), what it replaced is put back
+// where the file system can (it needs hard links), the temporary files are gone. The error names the
+// path.
+func (s *Staged) Commit() error {
+	done := make([]committed, 0, len(s.files))
+	err := func() error {
+		for _, f := range s.files {
+			c := committed{staged: f}
+			c.before = keep(f.path)
+			done = append(done, c)
+			if err := os.Rename(f.temporary, f.path); err != nil {
+				return fmt.Errorf("write %s: %w", f.path, cause(err))
+			}
+		}
+		return s.syncFolders()
+	}()
+	for _, c := range done {
+		if err != nil {
+			c.undo()
+		}
+		if c.before != "" {
+			_ = os.Remove(c.before)
+		}
+	}
+	s.Discard()
+	return err
+}
+
+// committed is a file that has its name, or failed to get it.
+type committed struct {
+	staged
+	before string // another name of the file that was replaced, "" when there is none
+}
+
+// keep gives the file at path a second name and says which; "" when there is no file, or no way.
+func keep(path string) string {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	name := temporaryName(path)
+	if os.Link(path, name) != nil {
+		return ""
+	}
+	return name
+}
+
+// undo puts the name back to what it was, if it still names the file that was staged.
+func (c committed) undo() {
+	info, err := os.Lstat(c.path)
+	switch {
+	case err != nil || !os.SameFile(info, c.info):
+	case c.before != "":
+		_ = os.Rename(c.before, c.path)
+	default:
+		_ = os.Remove(c.path)
+	}
+}
+
+func (s *Staged) syncFolders() error {
+	synced := map[string]bool{}
+	for _, f := range s.files {
+		folder := filepath.Dir(f.path)
+		if synced[folder] {
+			continue
+		}
+		synced[folder] = true
+		if err := syncFolder(folder); err != nil {
+			return fmt.Errorf("write %s: sync its folder: %w", f.path, cause(err))
+		}
+	}
+	return nil
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil // a file system that keeps no folders to sync (some network and overlay ones)
+	}
+	return err
+}
+
+// Discard removes the temporary files of a set that was not committed. It may be called twice.
+func (s *Staged) Discard() {
+	for _, f := range s.files {
+		_ = os.Remove(f.temporary)
+	}
+	s.files = nil
+}
