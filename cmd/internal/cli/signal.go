@@ -22,7 +22,8 @@ const undoLimit = 1800 * time.Millisecond
 // can be undone, and no death by SIGPIPE.
 //
 // A signal that the caller was started with ignored (nohup, a shell's background job) stays ignored.
-// stop ends the watch and the limit; call it when the program's work is done.
+// stop ends the watch and the limit; call it when the program's work is done and only the exit is
+// left. Signals that come later are swallowed.
 func NotifySignals(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -55,8 +56,8 @@ func NotifySignals(ctx context.Context) (_ context.Context, stop func()) {
 		}
 	}()
 	return ctx, sync.OnceFunc(func() {
-		signal.Stop(signals)
-		signal.Stop(pipe)
+		// The handlers stay: a signal still on its way here would find the default action, and kill a
+		// program whose undo has ended and whose exit status is decided.
 		close(done)
 		cancel(nil)
 	})
