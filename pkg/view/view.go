@@ -12,6 +12,7 @@ package view
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -59,16 +60,18 @@ func YAML(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// JSON is YAML: reading it as a tree keeps the order of keys, and needs no second set of tags.
-	var tree yaml.Node
-	if err := yaml.Unmarshal(text, &tree); err != nil {
+	// By way of JSON: that needs no second set of tags and keeps the order of keys. Read as JSON, not as
+	// the YAML that it nearly is: YAML folds and refuses characters that JSON takes as they are.
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	tree, err := yamlTree(d)
+	if err != nil {
 		return nil, err
 	}
-	blockStyle(&tree)
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
-	if err := e.Encode(&tree); err != nil {
+	if err := e.Encode(tree); err != nil {
 		return nil, err
 	}
 	if err := e.Close(); err != nil {
@@ -77,23 +80,41 @@ func YAML(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// blockStyle takes off the braces, brackets and quotes that JSON needs and YAML does not. Keys and
-// plain words lose their quotes; the encoder puts back those without which a value would change its
-// type. Every other string keeps its quotes, so that no rule of YAML about blanks, breaks or
-// indicators decides what a password is.
-func blockStyle(n *yaml.Node) {
-	switch n.Kind {
-	case yaml.ScalarNode:
-		if plainWord(n.Value) {
-			n.Style = 0
-		}
-	case yaml.MappingNode, yaml.SequenceNode:
-		if len(n.Content) > 0 {
-			n.Style = 0
-		}
+// yamlTree reads the next value as a tree. Plain words get no quotes; the encoder puts them back where a
+// word would change its type. Every other string gets double quotes, so that no rule of YAML about
+// blanks, breaks or indicators decides what a password is.
+func yamlTree(d *json.Decoder) (*yaml.Node, error) {
+	token, err := d.Token()
+	if err != nil {
+		return nil, err
 	}
-	for _, c := range n.Content {
-		blockStyle(c)
+	switch v := token.(type) {
+	case json.Delim:
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		if v == '[' {
+			n.Kind = yaml.SequenceNode
+		}
+		for d.More() {
+			for range map[yaml.Kind]int{yaml.MappingNode: 2, yaml.SequenceNode: 1}[n.Kind] { // key and value
+				child, err := yamlTree(d)
+				if err != nil {
+					return nil, err
+				}
+				n.Content = append(n.Content, child)
+			}
+		}
+		_, err := d.Token() // the closing one
+		return n, err
+	case string:
+		n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: v}
+		if !plainWord(v) {
+			n.Style = yaml.DoubleQuotedStyle
+		}
+		return n, nil
+	case nil:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
+	default: // a number or a boolean
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v)}, nil
 	}
 }
 
