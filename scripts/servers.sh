@@ -97,20 +97,30 @@ bootstrap() {
 		--innodb-use-native-aio=0 --innodb-doublewrite=0 --innodb-flush-log-at-trx-commit=0
 }
 
-# supervise COMMAND…: runs COMMAND with our standard input, passes TERM and HUP on to it, returns its status.
-# In the background, since a shell that waits for a foreground command handles no signal until it ended;
-# Ctrl-C reaches COMMAND from the terminal, once the shell no longer makes background commands deaf to it.
+# on_signals: for a script with an EXIT trap, which dash runs after a signal only if the signal has one too.
+on_signals() {
+	trap 'exit 129' HUP
+	trap 'exit 130' INT QUIT
+	trap 'exit 143' TERM
+}
+
+# supervise COMMAND…: runs COMMAND with our standard input and returns its status; on a signal it lets COMMAND
+# end first, then exits. In the background, since a shell that waits for a foreground command handles no
+# signal until that has ended; Ctrl-C reaches COMMAND from the terminal, once it is no longer deaf to it as
+# the shell makes its background commands.
 supervise() {
 	exec 3<&0
 	env --default-signal=INT,QUIT -- "$@" <&3 3<&- &
-	supervised=$!
+	supervised=$! signalled=''
 	exec 3<&-
-	trap 'kill -TERM "$supervised" 2>/dev/null' TERM HUP
-	trap : INT QUIT
+	trap 'signalled=129; kill -HUP "$supervised" 2>/dev/null' HUP
+	trap 'signalled=130' INT QUIT
+	trap 'signalled=143; kill -TERM "$supervised" 2>/dev/null' TERM
 	while :; do
-		wait "$supervised" && status=0 || status=$?
+		wait "$supervised" && supervised_status=0 || supervised_status=$?
 		kill -0 "$supervised" 2>/dev/null || break
 	done
-	trap - TERM HUP INT QUIT
-	return "$status"
+	on_signals
+	[ -z "$signalled" ] || exit "$signalled"
+	return "$supervised_status"
 }
