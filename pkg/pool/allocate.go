@@ -1,0 +1,388 @@
+package pool
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// AllocateOptions say how long to wait and whom to tell.
+type AllocateOptions struct {
+	Wait     time.Duration  // in the queue; 0 is not at all
+	Progress func(Position) // called while waiting: at once, when something changed, and every minute; may be nil
+}
+
+// Position is what a waiting client is told.
+type Position struct {
+	Place   int           // in the queue, from 1
+	Waited  time.Duration //
+	Request string        // what it waits for, in words
+	Reason  string        // why it is not served yet
+	Holders []Holder      // some of those who hold nodes that suit, the first to end first
+}
+
+// undoTimeout bounds the undoing of a ticket after the client's own context ended.
+const undoTimeout = 1500 * time.Millisecond
+
+// Allocate asks for nodes and waits for them up to Options.Wait, in the pool's queue. What it returns is
+// granted, not claimed: the nodes belong to it as long as its heartbeat lives (60 s unless Beat is
+// called), so the caller writes its files and then calls Claim, or gives back with Cancel. The token and
+// the BMC passwords are set.
+//
+// Errors: ErrNoNode when the wait was over, ErrImpossible when no node of the pool can ever meet the
+// request, *BusyError when the owner and slot have an active allocation, ErrConflict when the owner is
+// closed, ErrNotFound for the pool, ErrInvalid for the request. When ctx ends, the ticket is undone
+// (within 1.5 s) and errors.Is finds the context's cause.
+func (db *DB) Allocate(ctx context.Context, r Request, o AllocateOptions) (*Allocation, error) {
+	r, err := r.normalize()
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(o.Wait)
+	k := newTicket(r)
+	a, err := db.allocate(ctx, k, deadline, o)
+	if err != nil && (k.id != 0 || ctx.Err() != nil) {
+		if undo := db.undo(ctx, k, err); undo != nil {
+			err = errors.Join(err, undo)
+		}
+	}
+	return a, err
+}
+
+// undo takes a ticket back whose client gives up, with a time-out of its own.
+func (db *DB) undo(ctx context.Context, k *ticket, cause error) error {
+	if errors.Is(cause, ErrNoNode) || errors.Is(cause, ErrImpossible) {
+		return nil // ended by the same transaction that did not grant it
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := db.Cancel(ctx, k.token, "undone by its client"); err != nil {
+		return fmt.Errorf("the ticket of %q could not be undone and lapses by itself within %s: %w", k.Owner, heartbeat, err)
+	}
+	return nil
+}
+
+func (db *DB) allocate(ctx context.Context, k *ticket, deadline time.Time, o AllocateOptions) (*Allocation, error) {
+	if err := db.enqueue(ctx, k, deadline); err != nil {
+		return nil, err
+	}
+	own, err := db.serve(ctx, k, o.Wait <= 0, true)
+	if err == nil && own.state == Waiting {
+		own, err = db.wait(ctx, k, deadline, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if own.state != Granted {
+		return nil, db.endedError(k, own)
+	}
+	return db.granted(ctx, k)
+}
+
+// granted reads what a granted ticket has got.
+func (db *DB) granted(ctx context.Context, k *ticket) (*Allocation, error) {
+	list, err := db.loadAllocations(ctx, true, `SELECT `+allocationColumns+` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
+		WHERE a.id = ?`, k.id)
+	if err != nil {
+		return nil, err
+	}
+	list[0].Token = k.token
+	return &list[0], nil
+}
+
+// ownState is what a client reads of its own allocation.
+type ownState struct {
+	state  State
+	reason EndReason
+	detail string
+}
+
+func (db *DB) endedError(k *ticket, own ownState) error {
+	switch own.reason {
+	case EndTimeout:
+		return fail(ErrNoNode, "no node free in pool %s within the wait for %s; see moltenironctl queue --pool %s", k.Pool, Describe(k.Groups), k.Pool)
+	case EndImpossible:
+		return fail(ErrImpossible, "pool %s could never meet the request for %s; see moltenironctl status --pool %s", k.Pool, Describe(k.Groups), k.Pool)
+	case EndClosed:
+		return closedError(k.Owner)
+	}
+	text := fmt.Sprintf("the allocation of %q was %s meanwhile", k.Owner, own.reason)
+	if own.detail != "" {
+		text += " (" + own.detail + ")"
+	}
+	return &Error{Class: ErrConflict, Text: text}
+}
+
+// serve takes the pool's lock, looks at the own row first, and if it still waits runs the pass for
+// everyone. With last a request that was not granted ends in the same transaction; with first one that
+// the pool could never meet does.
+func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownState, err error) {
+	err = db.transact(ctx, func(t *tx) error {
+		if err := t.lock(k.Pool); err != nil {
+			return err
+		}
+		var row struct {
+			poolRow
+			State      State     `db:"state"`
+			EndReason  EndReason `db:"end_reason"`
+			EndDetail  string    `db:"end_detail"`
+			AliveUntil stamp     `db:"alive_until"`
+		}
+		if err := t.Get(&row, `SELECT `+poolColumns+`, a.state, a.end_reason, a.end_detail, w.alive_until FROM allocations a
+			JOIN pools p ON p.name = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ?`, k.id); err != nil {
+			return err
+		}
+		own = ownState{row.State, row.EndReason, row.EndDetail}
+		if own.state != Waiting {
+			return nil
+		}
+		p := &row.poolRow
+		freed, err := t.takeBack(p)
+		if err != nil {
+			return err
+		}
+		ready := t.readyNodes(p.Name)
+		m, _, err := ready.match(k.Groups, 0)
+		if err != nil {
+			return err
+		}
+		// If the ready nodes cannot serve this request even alone, the pass would change nothing: the
+		// others were served when they came, or when nodes did.
+		if m.complete() || len(freed) > 0 {
+			if err := t.walk(p, ready, nil); err != nil {
+				return err
+			}
+		}
+		if t.granted[k.id] {
+			own.state = Granted
+			return nil
+		}
+		reason := EndReason("")
+		if first && !m.complete() {
+			possible, err := t.couldEver(p.Name, k.Groups)
+			if err != nil {
+				return err
+			}
+			if !possible {
+				reason = EndImpossible
+			}
+		}
+		if last && reason == "" {
+			reason = EndTimeout
+		}
+		if reason == "" {
+			t.dueBy(p.Name, row.AliveUntil.Time)
+			return nil
+		}
+		// A tombstone may have ended it within the walk; then it is gone from the queue already.
+		var still State
+		if err := t.Get(&still, `SELECT state FROM allocations WHERE id = ?`, k.id); err != nil {
+			return err
+		}
+		if still != Waiting {
+			own = ownState{Ended, EndClosed, ""}
+			return nil
+		}
+		own = ownState{Ended, reason, ""}
+		_, err = t.end(p, []ending{{ID: k.id, Owner: k.Owner, Slot: k.Slot, State: Waiting, Reason: reason}})
+		return err
+	})
+	return own, err
+}
+
+// couldEver reports whether the nodes of a pool, in whatever state, could meet a request. It reads no
+// more of them than it takes.
+func (t *tx) couldEver(pool string, groups []Group) (bool, error) {
+	m := newMatching(groups)
+	addresses := needsAddresses(groups)
+	for offset, limit := 0, max(firstBatch, m.want); ; offset, limit = offset+limit, min(limit*batchGrow, maxBatch) {
+		var rows []*nodeRow
+		if err := t.list(&rows, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ? ORDER BY n.id LIMIT ? OFFSET ?`, pool, limit, offset); err != nil {
+			return false, err
+		}
+		if addresses {
+			if err := fillAddresses(t.ctx, t, rows); err != nil {
+				return false, err
+			}
+		}
+		for _, n := range rows {
+			if m.offer(n); m.complete() {
+				return true, nil
+			}
+		}
+		if len(rows) < limit {
+			return false, nil
+		}
+	}
+}
+
+// How often a waiting client looks: near the head often enough that a release reaches it at once, far
+// from it so rarely that a thousand of them cost the database little. Between slow looks it holds no
+// connection.
+const (
+	pollPerPlace = 100 * time.Millisecond
+	slowestPoll  = 15 * time.Second
+	holdConn     = 2 * time.Second
+	progressTick = time.Minute
+)
+
+// pollRow is the one statement of a look.
+type pollRow struct {
+	State      State     `db:"state"`
+	EndReason  EndReason `db:"end_reason"`
+	EndDetail  string    `db:"end_detail"`
+	AliveUntil stamp     `db:"alive_until"`
+	TokenKey   *string   `db:"token"`
+	RankAt     stamp     `db:"rank_at"`
+	QueuedAt   stamp     `db:"queued_at"`
+	Version    int64     `db:"version"`
+	NextDue    stamp     `db:"next_due"`
+	LastNow    stamp     `db:"last_now"`
+	Clock      stamp     `db:"clock"`
+}
+
+// wait looks at the own row until it no longer waits or the deadline has come, keeps the heartbeat, and
+// moves the queue itself when time alone has changed something.
+func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o AllocateOptions) (ownState, error) {
+	var version int64 = -1
+	place := 1
+	var told Position
+	var toldAt time.Time
+	for {
+		row, err := db.look(ctx, k)
+		if err != nil {
+			return ownState{}, err
+		}
+		now := db.laterOf(db.machineClock(), row.Clock, row.LastNow)
+		switch {
+		case row.State == Ended && row.EndReason == EndLapsed:
+			// An outage longer than a heartbeat: the client lives, so it gets its place back.
+			again := newTicket(k.Request)
+			again.queuedAt = k.queuedAt
+			*k = *again
+			if err := db.enqueue(ctx, k, deadline); err != nil {
+				return ownState{}, err
+			}
+			own, err := db.serve(ctx, k, false, false)
+			if err != nil || own.state != Waiting {
+				return own, err
+			}
+			continue
+		case row.State != Waiting && row.State != Ended && (row.TokenKey == nil || *row.TokenKey != k.tokenKey):
+			return ownState{}, fail(ErrConflict, "the ticket of %q was taken over by a newer client of the same owner and slot", k.Owner)
+		case row.State != Waiting:
+			return ownState{row.State, row.EndReason, row.EndDetail}, nil
+		}
+		if !row.NextDue.IsZero() && !row.NextDue.After(now) {
+			own, err := db.serve(ctx, k, false, false)
+			if err != nil || own.state != Waiting {
+				return own, err
+			}
+		}
+		if row.AliveUntil.Sub(now) < 2*heartbeat/3 {
+			if err := db.beat(ctx, k, now); err != nil {
+				return ownState{}, err
+			}
+		}
+		if row.Version != version {
+			version = row.Version
+			if place, err = db.place(ctx, k, row.RankAt); err != nil {
+				return ownState{}, err
+			}
+		}
+		if o.Progress != nil {
+			minute := time.Since(toldAt) >= progressTick
+			if toldAt.IsZero() || minute || place != told.Place {
+				p := Position{Place: place, Waited: now.Sub(row.QueuedAt.Time), Request: Describe(k.Groups)}
+				if p.Reason, p.Holders, err = db.whyWaiting(ctx, k); err != nil {
+					return ownState{}, err
+				}
+				o.Progress(p)
+				told, toldAt = p, time.Now()
+			}
+		}
+		pause := min(time.Duration(place)*pollPerPlace, slowestPoll)
+		pause = time.Duration((0.8 + 0.4*rand.Float64()) * float64(pause)) //nolint:gosec // jitter is no secret
+		left := time.Until(deadline)
+		if left <= 0 {
+			return db.serve(ctx, k, true, false)
+		}
+		pause = min(pause, left)
+		if pause > holdConn {
+			db.dropIdle()
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return ownState{}, db.ended(ctx, err)
+		}
+	}
+}
+
+func (db *DB) look(ctx context.Context, k *ticket) (pollRow, error) {
+	var row pollRow
+	err := db.get(ctx, &row, `SELECT a.state, a.end_reason, a.end_detail, w.alive_until, w.token, a.rank_at, a.queued_at,
+		l.version, l.next_due, l.last_now, `+db.dialect.clock+` AS clock
+		FROM allocations a JOIN pool_locks l ON l.pool = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ?`, k.id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row, fail(ErrNotFound, "the allocation of %q is gone from the database", k.Owner)
+	}
+	return row, err
+}
+
+// beat is the sign of life, in one statement; it is guarded by the token, so that a client whose ticket
+// was taken over does not keep it alive.
+func (db *DB) beat(ctx context.Context, k *ticket, now time.Time) error {
+	return db.retry(ctx, defaultPatience, func(bool) error {
+		alive := now.Add(k.aliveFor)
+		_, err := db.sql.ExecContext(ctx, `UPDATE waiters SET alive_until = ? WHERE allocation_id = ? AND token = ?`, at(alive), k.id, k.tokenKey)
+		k.aliveTill = alive
+		return err
+	})
+}
+
+// place counts who is before a ticket, itself included.
+func (db *DB) place(ctx context.Context, k *ticket, rank stamp) (int, error) {
+	var n int
+	err := db.get(ctx, &n, `SELECT COUNT(*) FROM allocations WHERE pool = ? AND state = 'waiting' AND (rank_at < ? OR (rank_at = ? AND id <= ?))`,
+		k.Pool, rank, rank, k.id)
+	return max(n, 1), err
+}
+
+// holdersRead bounds how many holders a waiting client looks at, and holdersTold how many it names.
+const (
+	holdersRead = 200
+	holdersTold = 3
+)
+
+// whyWaiting says why a request is not served yet and who holds nodes that suit it.
+func (db *DB) whyWaiting(ctx context.Context, k *ticket) (reason string, holders []Holder, err error) {
+	p, err := db.Pool(ctx, k.Pool)
+	if err != nil {
+		return "", nil, err
+	}
+	if p.Paused {
+		return fmt.Sprintf("pool %s is paused: %s", p.Name, p.PausedReason), nil, nil
+	}
+	var rows []*nodeRow
+	if err := db.list(ctx, &rows, `SELECT `+nodeColumns+`, a.owner, a.slot, a.expires_at FROM nodes n JOIN allocations a ON a.id = n.allocation_id
+		WHERE n.pool = ? AND n.maintenance = 0 ORDER BY a.expires_at, n.id LIMIT ?`, k.Pool, holdersRead); err != nil {
+		return "", nil, err
+	}
+	for _, r := range rows {
+		suits := false
+		for _, g := range k.Groups {
+			suits = suits || meetsAll(r, g.Require)
+		}
+		if suits && len(holders) < holdersTold {
+			holders = append(holders, Holder{
+				Node: r.Name, Status: r.Status, Owner: *r.Owner, Slot: *r.Slot, Generation: r.Generation, ExpiresAt: r.ExpiresAt.Time,
+			})
+		}
+	}
+	if len(holders) == 0 {
+		return "every suitable node is broken, dirty or in maintenance, or set aside for who is before", nil, nil
+	}
+	return "the suitable nodes are held", holders, nil
+}

@@ -1,0 +1,351 @@
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/molteniron/molteniron/pkg/secret"
+)
+
+// Limits of a MySQL session. The server's three make it let go of a frozen client's locks; the lock
+// wait is shorter, so that who waits for such a client sees 1205 and repeats until the lock is free.
+const (
+	sessionIdleSeconds = 15
+	lockWaitSeconds    = 5
+	dialTimeout        = 3 * time.Second
+	// ioTimeout bounds one statement's reply from the client's side: longer than a lock wait and than
+	// the time a server takes to drop a frozen client.
+	ioTimeout = 25 * time.Second
+	// hostPenalty is how long a host that failed comes after the others.
+	hostPenalty = 30 * time.Second
+)
+
+// TLSOptions say how a connection to MySQL is protected.
+type TLSOptions struct {
+	Mode     string // off, preferred ("" too), required, verify-ca, verify-full
+	CAFile   string // PEM; empty: the system's
+	CertFile string // of the client, with KeyFile
+	KeyFile  string
+}
+
+func (o TLSOptions) config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fail(ErrInvalid, "database_ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fail(ErrInvalid, "database_ca_file %s holds no PEM certificate", o.CAFile)
+		}
+	}
+	if o.CertFile != "" || o.KeyFile != "" {
+		cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+		if err != nil {
+			return nil, fail(ErrInvalid, "client certificate of the database: %w", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	switch o.Mode {
+	case "verify-full":
+	case "verify-ca":
+		roots := c.RootCAs
+		c.InsecureSkipVerify = true // the chain is verified below, the name is not
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+			for _, cert := range s.PeerCertificates[1:] {
+				opts.Intermediates.AddCert(cert)
+			}
+			_, err := s.PeerCertificates[0].Verify(opts)
+			return err
+		}
+	case "required", "preferred", "":
+		c.InsecureSkipVerify = true // asked for: encryption without a check of the server
+	default:
+		return nil, fail(ErrInvalid, "database_tls is %q; use off, preferred, required, verify-ca or verify-full", o.Mode)
+	}
+	return c, nil
+}
+
+// host is one server of the URL.
+type host struct {
+	name     string
+	config   *mysql.Config
+	failedAt time.Time
+}
+
+// mysqlConnector opens connections to the first host that answers, is ready and belongs to the cluster.
+// It is a driver.Connector, so that database/sql's pool stays the only pool.
+type mysqlConnector struct {
+	url    URL
+	logger *slog.Logger
+	warn   bool // an unencrypted connection deserves a warning
+
+	mu      sync.Mutex
+	hosts   []host
+	current int  // the host of the newest connection
+	checked bool // the facts below are known
+	facts   serverFacts
+}
+
+// serverFacts are what the first statement of a connection tells.
+type serverFacts struct {
+	galera        bool
+	version       int64  // of the schema, 0 when absent
+	cluster       string // the cluster's UUID as init kept it, "" when none
+	serverCluster string // the UUID of the cluster that the server belongs to
+}
+
+func newMySQLConnector(u URL, o Options) (*mysqlConnector, error) {
+	c := &mysqlConnector{url: u, logger: o.Logger, warn: u.remote() && (o.TLS.Mode == "" || o.TLS.Mode == "preferred" || o.TLS.Mode == "off")}
+	var tlsConfig *tls.Config
+	if o.TLS.Mode != "off" {
+		var err error
+		if tlsConfig, err = o.TLS.config(); err != nil {
+			return nil, err
+		}
+	}
+	password := o.Password
+	if password.IsZero() {
+		password = u.Password
+	}
+	names := u.Hosts
+	if u.Socket != "" {
+		names = []string{u.Socket}
+	}
+	for _, name := range names {
+		cfg := mysqlConfig(u, name, password)
+		if tlsConfig != nil && u.Socket == "" {
+			cfg.TLS = tlsConfig.Clone()
+			if hostname, _, err := net.SplitHostPort(name); err == nil {
+				cfg.TLS.ServerName = hostname
+			}
+			cfg.AllowFallbackToPlaintext = o.TLS.Mode == "" || o.TLS.Mode == "preferred"
+		}
+		c.hosts = append(c.hosts, host{name: name, config: cfg})
+	}
+	return c, nil
+}
+
+func mysqlConfig(u URL, addr string, password secret.Text) *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Passwd, cfg.DBName = u.User, password.Reveal(), u.Database
+	cfg.Net, cfg.Addr = "tcp", addr
+	if u.Socket != "" {
+		cfg.Net = "unix"
+	}
+	cfg.InterpolateParams = true // one round trip a statement instead of three
+	cfg.ParseTime, cfg.Loc = true, time.UTC
+	cfg.ClientFoundRows = true // a write of the same value counts, as on SQLite
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
+	cfg.Logger = &mysql.NopLogger{} // errors are returned; nothing else may write to stderr
+	cfg.Params = map[string]string{
+		"time_zone":                "'+00:00'",
+		"wait_timeout":             strconv.Itoa(sessionIdleSeconds),
+		"net_read_timeout":         strconv.Itoa(sessionIdleSeconds),
+		"net_write_timeout":        strconv.Itoa(sessionIdleSeconds),
+		"innodb_lock_wait_timeout": strconv.Itoa(lockWaitSeconds),
+	}
+	return cfg
+}
+
+// Driver implements driver.Connector.
+func (c *mysqlConnector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
+
+// Connect implements driver.Connector: hosts in the order given, those that failed lately last. A
+// refused password ends the search, and "too many connections" does too: it is waited out at the same
+// host, because a write to another would only make conflicts.
+func (c *mysqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	var errs []error
+	for _, i := range c.order() {
+		conn, err := c.connectHost(ctx, i)
+		if err == nil {
+			c.mu.Lock()
+			c.current, c.hosts[i].failedAt = i, time.Time{}
+			c.mu.Unlock()
+			return conn, nil
+		}
+		if len(c.hosts) > 1 {
+			err = fmt.Errorf("%s: %w", c.hosts[i].name, err)
+		}
+		errs = append(errs, err)
+		var my *mysql.MySQLError
+		if ctx.Err() != nil || errors.As(err, &my) && (my.Number == 1040 || my.Number == 1203) || errors.Is(err, ErrInvalid) {
+			break
+		}
+		if cl := classifyMySQL(err); cl != classHost && cl != classLost && cl != classRetry {
+			break
+		}
+		c.failed(i)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (c *mysqlConnector) connectHost(ctx context.Context, i int) (driver.Conn, error) {
+	connector, err := mysql.NewConnector(c.hosts[i].config)
+	if err != nil {
+		return nil, fail(ErrInvalid, "database %s: %w", c.url, err)
+	}
+	conn, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.prepare(ctx, conn); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// order lists the hosts as they are to be tried.
+func (c *mysqlConnector) order() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var good, late []int
+	for i := range c.hosts {
+		if c.hosts[i].failedAt.IsZero() || time.Since(c.hosts[i].failedAt) > hostPenalty {
+			good = append(good, i)
+		} else {
+			late = append(late, i)
+		}
+	}
+	return append(good, late...)
+}
+
+func (c *mysqlConnector) failed(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hosts[i].failedAt = time.Now()
+}
+
+// leave says that the host in use will not do now.
+func (c *mysqlConnector) leave() {
+	c.mu.Lock()
+	i := c.current
+	c.mu.Unlock()
+	c.failed(i)
+}
+
+// prepare asks a fresh connection what it is connected to, in one statement that reads one of our
+// tables: SELECT 1 proves nothing on Galera. On one host that is asked once; of several each
+// connection is, because another server may answer each time.
+func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn) error {
+	c.mu.Lock()
+	facts, known := c.facts, c.checked && len(c.hosts) == 1
+	c.mu.Unlock()
+	if !known {
+		var err error
+		if facts, err = askServer(ctx, conn, c.url.Database != ""); err != nil {
+			return err
+		}
+	}
+	if facts.galera {
+		// Without it a read may show the past: 1993 of 2000 did.
+		if err := rawExec(ctx, conn, "SET SESSION wsrep_sync_wait=7"); err != nil {
+			return err
+		}
+	}
+	if known {
+		return nil
+	}
+	if len(c.hosts) > 1 {
+		switch {
+		case !facts.galera:
+			return fail(ErrInvalid, "database %s names several hosts, but this one is no Galera cluster host: separate servers are separate pools", c.url)
+		case facts.cluster != "" && facts.serverCluster != facts.cluster:
+			return fail(ErrInvalid, "database %s: this host belongs to cluster %s, the pool to cluster %s; correct the URL", c.url, facts.serverCluster, facts.cluster)
+		}
+	}
+	if c.warn && c.logger != nil {
+		if row, err := rawRow(ctx, conn, "SHOW SESSION STATUS LIKE 'Ssl_cipher'"); err == nil && len(row) == 2 && row[1] == "" {
+			c.logger.Warn("the connection to the database is not encrypted; set database_tls: required", "database", c.url.String())
+		}
+	}
+	c.mu.Lock()
+	c.warn, c.checked, c.facts = false, true, facts
+	c.mu.Unlock()
+	return nil
+}
+
+// askServer reads the facts; a missing database or table is no error, its version is 0.
+func askServer(ctx context.Context, conn driver.Conn, hasDatabase bool) (serverFacts, error) {
+	var facts serverFacts
+	const schema = "(SELECT MAX(version_id) FROM goose_db_version WHERE is_applied = 1), (SELECT MAX(value) FROM meta WHERE name = 'cluster_uuid')"
+	ask := func(what string) (row []string, err error) {
+		if hasDatabase {
+			row, err = rawRow(ctx, conn, "SELECT "+what+", "+schema)
+			if err == nil || classifyMySQL(err) != classAbsent {
+				return row, err
+			}
+		}
+		row, err = rawRow(ctx, conn, "SELECT "+what)
+		return append(row, "", ""), err
+	}
+	row, err := ask("@@wsrep_on")
+	var my *mysql.MySQLError
+	if errors.As(err, &my) && my.Number == 1193 { // MySQL has no such variable
+		row, err = ask("0")
+	}
+	if err != nil {
+		return facts, err
+	}
+	facts.galera = row[0] == "1"
+	facts.version, _ = strconv.ParseInt(row[1], 10, 64)
+	facts.cluster = row[2]
+	if facts.galera {
+		status, err := rawRow(ctx, conn, "SHOW STATUS LIKE 'wsrep_cluster_state_uuid'")
+		if err != nil {
+			return facts, err
+		}
+		if len(status) == 2 {
+			facts.serverCluster = status[1]
+		}
+	}
+	return facts, nil
+}
+
+// rawRow runs a query without arguments on a driver's connection and gives its first row as text.
+func rawRow(ctx context.Context, conn driver.Conn, query string) ([]string, error) {
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	values := make([]driver.Value, len(rows.Columns()))
+	if err := rows.Next(values); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	text := make([]string, len(values))
+	for i, v := range values {
+		switch v := v.(type) {
+		case nil:
+		case []byte:
+			text[i] = string(v)
+		default:
+			text[i] = strings.TrimSpace(fmt.Sprint(v))
+		}
+	}
+	return text, nil
+}
+
+func rawExec(ctx context.Context, conn driver.Conn, query string) error {
+	_, err := conn.(driver.ExecerContext).ExecContext(ctx, query, nil)
+	return err
+}

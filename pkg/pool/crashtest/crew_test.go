@@ -1,0 +1,297 @@
+package crashtest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// crew is all client processes of a run, dead ones included.
+type crew struct {
+	t       *testing.T
+	engine  engine
+	logs    string // folder of the clients' files
+	seed    uint64
+	rand    *rand.Rand
+	members []*member
+
+	killed, frozen int
+}
+
+// member is one client process.
+type member struct {
+	id     int
+	pool   string
+	log    string
+	cmd    *exec.Cmd
+	orders io.WriteCloser
+	stderr bytes.Buffer // complete when exited is closed
+	ready  chan struct{}
+	inLock chan struct{} // closed by its word that it carries out an order
+	exited chan struct{}
+
+	frozenNow  atomic.Bool
+	everFrozen bool
+	doomed     bool // killed, or about to be
+}
+
+// spell is a time for which a client was frozen.
+type spell struct{ from, to time.Time }
+
+func (c *crew) start(pool string) *member {
+	m := &member{
+		id: len(c.members), pool: pool,
+		ready: make(chan struct{}), inLock: make(chan struct{}), exited: make(chan struct{}),
+	}
+	m.log = filepath.Join(c.logs, fmt.Sprintf("client-%d.jsonl", m.id))
+	config, err := json.Marshal(clientConfig{ID: m.id, URL: c.engine.url, Pool: pool, Log: m.log, Seed: c.seed, Patience: c.engine.patience})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m.cmd = exec.Command(os.Args[0])
+	m.cmd.Env = append(os.Environ(), clientEnv+"="+string(config), "GOMAXPROCS=2")
+	m.cmd.Stderr = &m.stderr
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if m.orders, err = m.cmd.StdinPipe(); err != nil {
+		c.t.Fatal(err)
+	}
+	out, err := m.cmd.StdoutPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := m.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.members = append(c.members, m)
+	go func() {
+		said := bufio.NewScanner(out)
+		for said.Scan() {
+			switch said.Text() {
+			case sayReady:
+				close(m.ready)
+			case sayInLock:
+				close(m.inLock)
+			}
+		}
+		_ = m.cmd.Wait() // its state says the rest
+		close(m.exited)
+	}()
+	return m
+}
+
+// await waits for an event of a client; a client that does not come to it in a minute never will.
+func (c *crew) await(m *member, what string, event <-chan struct{}) {
+	select {
+	case <-event:
+	case <-time.After(time.Minute):
+		c.t.Fatalf("client %d of pool %s did not come to this within a minute: %s", m.id, m.pool, what)
+	}
+}
+
+func (c *crew) awaitReady() {
+	for _, m := range c.members {
+		select {
+		case <-m.exited:
+			c.t.Fatalf("client %d did not start: %s", m.id, m.stderr.String())
+		case <-m.ready:
+		case <-time.After(time.Minute):
+			c.t.Fatalf("client %d is not ready after a minute", m.id)
+		}
+	}
+}
+
+// torment lets faults happen, spread over d, and gives the spells for which a client was frozen with the
+// lock. There are always as many clients: who dies is replaced.
+func (c *crew) torment(d time.Duration) (frozen []spell) {
+	const every = minLength / (kills + freezes + 1)
+	busy, small := pools[0].name, pools[1].name
+	var holder *member // of the lock, frozen
+	var since time.Time
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	start := time.Now()
+	for i := 0; ; i++ {
+		<-tick.C
+		if holder != nil && time.Since(since) >= c.engine.frozenFor {
+			frozen = append(frozen, spell{since, time.Now()})
+			c.thaw(holder)
+			holder = nil
+		}
+		left := d - time.Since(start)
+		switch {
+		case left <= 0 && holder == nil:
+			return frozen
+		case left <= 0:
+		case holder == nil && (len(frozen) == 0 || left > 2*c.engine.frozenFor):
+			holder = c.pick(small)
+			c.order(holder, orderStop)
+			since = time.Now()
+			c.frozeOne(holder)
+		case i%3 == 0:
+			c.freeze(c.pick(busy), time.Duration(50+c.rand.IntN(1450))*time.Millisecond)
+		case i%3 == 1 && holder == nil:
+			c.killInLock(c.pick(pools[c.rand.IntN(len(pools))].name))
+		case i%3 == 1 && !c.engine.oneLock:
+			c.killInLock(c.pick(busy))
+		default:
+			c.kill(c.pick(pools[c.rand.IntN(len(pools))].name))
+		}
+	}
+}
+
+// pick chooses a client of the pool that lives and is not frozen.
+func (c *crew) pick(pool string) *member {
+	var able []*member
+	for _, m := range c.members {
+		if m.pool == pool && !m.doomed && !m.frozenNow.Load() {
+			able = append(able, m)
+		}
+	}
+	return able[c.rand.IntN(len(able))]
+}
+
+// order gives the client an order and waits until it is about to carry it out.
+func (c *crew) order(m *member, order string) {
+	if _, err := fmt.Fprintln(m.orders, order); err != nil {
+		c.t.Fatalf("client %d takes no orders: %v\n%s", m.id, err, m.stderr.String())
+	}
+	c.await(m, order, m.inLock)
+}
+
+func (c *crew) kill(m *member) {
+	c.signal(m, syscall.SIGKILL)
+	c.buried(m)
+}
+
+func (c *crew) killInLock(m *member) {
+	c.order(m, orderDie)
+	c.buried(m)
+}
+
+// buried waits for the end of a client that was killed and starts another in its place.
+func (c *crew) buried(m *member) {
+	m.doomed = true
+	c.await(m, "its end", m.exited)
+	c.killed++
+	c.start(m.pool)
+}
+
+// freeze stops the client for a while. The clock thaws it, not torment: that may wait for the very lock
+// that the client holds.
+func (c *crew) freeze(m *member, d time.Duration) {
+	c.frozeOne(m)
+	c.signal(m, syscall.SIGSTOP)
+	time.AfterFunc(d, func() { c.thaw(m) })
+}
+
+func (c *crew) frozeOne(m *member) {
+	m.frozenNow.Store(true)
+	m.everFrozen = true
+	c.frozen++
+}
+
+func (c *crew) thaw(m *member) {
+	_ = m.cmd.Process.Signal(syscall.SIGCONT) // fails only for one that is gone
+	m.frozenNow.Store(false)
+}
+
+func (c *crew) signal(m *member, s syscall.Signal) {
+	if err := m.cmd.Process.Signal(s); err != nil {
+		c.t.Fatalf("client %d: %v: %v\n%s", m.id, s, err, m.stderr.String())
+	}
+}
+
+// finish asks all clients to end and sees that they end well.
+func (c *crew) finish() {
+	for _, m := range c.members {
+		c.thaw(m)
+		_ = m.orders.Close()
+	}
+	for _, m := range c.members {
+		c.await(m, "its end", m.exited)
+		if state := m.cmd.ProcessState; !m.doomed && !state.Success() {
+			c.t.Errorf("client %d ended with %s:\n%s", m.id, state, m.stderr.String())
+		}
+	}
+}
+
+func (c *crew) killAll() {
+	for _, m := range c.members {
+		_ = m.cmd.Process.Kill()
+		<-m.exited
+	}
+}
+
+// readLines gives what the clients saw: for which time they were right to believe that they held what,
+// and every grant that they were told of. It fails the test for errors that no client may see.
+func (c *crew) readLines() (spans []span, told []grant) {
+	for _, m := range c.members {
+		text, err := os.ReadFile(m.log)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // killed before its first allocation
+		} else if err != nil {
+			c.t.Fatal(err)
+		}
+		held := make(map[string]line) // by owner: when and until when
+		end := func(owner string, at time.Time) {
+			l, ok := held[owner]
+			if !ok {
+				return
+			}
+			delete(held, owner)
+			if at.IsZero() || l.ExpiresAt.Before(at) {
+				at = l.ExpiresAt
+			}
+			for _, g := range l.Grants {
+				spans = append(spans, span{m.id, g, l.At, at})
+			}
+		}
+		for row := range strings.Lines(string(text)) {
+			var l line
+			if err := json.Unmarshal([]byte(row), &l); err != nil {
+				c.t.Fatalf("client %d wrote %q: %v", m.id, row, err)
+			}
+			switch l.Kind {
+			case lineGranted:
+				told = append(told, l.Grants...)
+			case lineClaimed:
+				held[l.Owner] = l
+			case lineExtended:
+				from := held[l.Owner]
+				from.ExpiresAt = l.ExpiresAt
+				held[l.Owner] = from
+			case lineReleasing:
+				end(l.Owner, l.At)
+			case lineError:
+				c.checkError(m, l)
+			}
+		}
+		for owner := range held {
+			end(owner, time.Time{})
+		}
+	}
+	return spans, told
+}
+
+// checkError fails the test for an error that a client of this run may not see.
+func (c *crew) checkError(m *member, l line) {
+	switch {
+	case l.Class == "no node", l.Class == "taken back": // too long a wait; too long a hold
+	case l.Class == "unreachable" && (c.engine.oneLock || m.everFrozen):
+	case l.Class == "conflict" && m.everFrozen: // thawed after its heartbeat had lapsed
+	default:
+		c.t.Errorf("client %d (frozen: %v) at %s, owner %s: %s: %s", m.id, m.everFrozen, l.At.Format(time.TimeOnly), l.Owner, l.Class, l.Error)
+	}
+}

@@ -1,0 +1,281 @@
+package pool
+
+import (
+	"fmt"
+	"time"
+)
+
+// ending is one allocation that ends, with what is needed to guard and to tell it.
+type ending struct {
+	ID     int64
+	Owner  string
+	Slot   string
+	State  State // as read: the write is guarded by it
+	Reason EndReason
+	Detail string // what a person said
+	Result string // of the build
+	Dirty  bool   // the nodes need cleaning, whatever the pool's policy
+}
+
+// kind is what endings that are written by the same statements have in common.
+type endingKind struct {
+	state          State
+	reason         EndReason
+	detail, result string
+	dirty          bool
+}
+
+// openNode is an open row of allocation_nodes.
+type openNode struct {
+	Allocation int64  `db:"allocation_id"`
+	Node       int64  `db:"node_id"`
+	Name       string `db:"node"`
+	Generation int64  `db:"generation"`
+}
+
+// end ends allocations of a locked pool and frees their nodes; it returns the nodes that became ready,
+// for the walk. Every write is guarded by what was read.
+func (t *tx) end(p *poolRow, list []ending) (freed []int64, err error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	kinds := map[endingKind][]ending{}
+	for _, e := range list {
+		k := endingKind{e.State, e.Reason, e.Detail, e.Result, e.Dirty}
+		kinds[k] = append(kinds[k], e)
+	}
+	for k, endings := range kinds {
+		ready, err := t.endKind(p, k, endings)
+		if err != nil {
+			return nil, err
+		}
+		freed = append(freed, ready...)
+	}
+	t.touch(p.Name)
+	return freed, nil
+}
+
+func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64, err error) {
+	now := at(t.now)
+	ids := make([]int64, len(endings))
+	byID := make(map[int64]ending, len(endings))
+	for i, e := range endings {
+		ids[i], byID[e.ID] = e.ID, e
+	}
+	guard, args := "", []any{now, k.reason, k.detail, k.result, ids, k.state}
+	if k.reason == EndExpired {
+		guard, args = " AND expires_at <= ?", append(args, now) // an extension may have come between
+	}
+	if err := t.want(len(ids), `UPDATE allocations SET state = 'ended', active_key = NULL, ended_at = ?, end_reason = ?, end_detail = ?, result = ?
+		WHERE id IN (?) AND state = ?`+guard, args...); err != nil {
+		return nil, err
+	}
+	if k.state != Claimed {
+		guard, args := "", []any{ids}
+		if k.reason == EndLapsed {
+			guard, args = " AND alive_until <= ?", append(args, now) // a heartbeat may have come between
+		}
+		if err := t.want(len(ids), `DELETE FROM waiters WHERE allocation_id IN (?)`+guard, args...); err != nil {
+			return nil, err
+		}
+	}
+
+	var open []openNode
+	if k.state != Waiting {
+		if err := t.list(&open, `SELECT allocation_id, node_id, node, generation FROM allocation_nodes
+			WHERE allocation_id IN (?) AND open_node IS NOT NULL ORDER BY allocation_id, position`, ids); err != nil {
+			return nil, err
+		}
+	}
+	detail := map[string]any{}
+	if k.detail != "" {
+		detail["reason"] = k.detail
+	}
+	if k.result != "" {
+		detail["result"] = k.result
+	}
+	told := map[int64]bool{}
+	nodes := make([]int64, len(open))
+	for i, o := range open {
+		nodes[i] = o.Node
+		e := byID[o.Allocation]
+		told[e.ID] = true
+		t.event(Event{
+			Kind: string(k.reason), Pool: p.Name, Node: o.Name, Owner: e.Owner, Slot: e.Slot, Allocation: e.ID,
+			Generation: o.Generation, Detail: detail,
+		})
+	}
+	for _, e := range endings {
+		if !told[e.ID] {
+			t.event(Event{Kind: string(k.reason), Pool: p.Name, Owner: e.Owner, Slot: e.Slot, Allocation: e.ID, Detail: detail})
+		}
+	}
+	if len(nodes) == 0 {
+		return nil, nil
+	}
+	if err := t.want(len(nodes), `UPDATE allocation_nodes SET released_at = ?, open_node = NULL WHERE allocation_id IN (?) AND open_node IS NOT NULL`,
+		now, ids); err != nil {
+		return nil, err
+	}
+	return t.freeNodes(p, k, endings, nodes, ids)
+}
+
+// freeNodes gives the nodes of ended allocations their next status:
+//   - never claimed: no build had them, so they are as they were;
+//   - given back: ready, or dirty where that is asked for, and no longer suspect;
+//   - taken back: suspect, or broken where the pool quarantines.
+func (t *tx) freeNodes(p *poolRow, k endingKind, endings []ending, nodes, allocations []int64) (freed []int64, err error) {
+	now := at(t.now)
+	set, args := "status = 'ready'", []any{}
+	ready := true
+	if k.state == Claimed {
+		owner := endings[0].Owner
+		if len(endings) > 1 {
+			owner = "several owners"
+		}
+		dirty := p.Cleaning || k.dirty
+		quarantine := k.reason == EndExpired && p.OnExpiry == ExpiryQuarantine
+		suspect, reason := 0, ""
+		if k.reason.TakenBack() {
+			suspect, reason = 1, cut(fmt.Sprintf("%s while held by %s", k.reason, owner), maxReason)
+		}
+		status, dirtyUntil := Ready, stamp{}
+		switch {
+		case quarantine:
+			status = Broken
+		case dirty:
+			status, dirtyUntil = Dirty, at(t.now.Add(seconds(p.CleanLimitS)))
+			t.dueBy(p.Name, dirtyUntil.Time)
+		}
+		ready = status == Ready
+		suspectSince := stamp{}
+		if suspect == 1 {
+			suspectSince = now
+		}
+		set = `status = ?, reason = ?, ready_since = ?, suspect = ?, suspect_since = ?, dirty_until = ?, clean_attempts = 0`
+		args = append(args, status, reason, now, suspect, suspectSince, dirtyUntil)
+	}
+	args = append(args, now, nodes, allocations)
+	if err := t.want(len(nodes), `UPDATE nodes SET `+set+`, status_since = ?, allocation_id = NULL
+		WHERE id IN (?) AND status = 'allocated' AND allocation_id IN (?)`, args...); err != nil {
+		return nil, err
+	}
+	if !ready {
+		return nil, nil
+	}
+	return nodes, nil
+}
+
+// dueRow is an allocation whose time is over.
+type dueRow struct {
+	ID    int64  `db:"id"`
+	Owner string `db:"owner"`
+	Slot  string `db:"slot"`
+	State State  `db:"state"`
+}
+
+// takeBack ends what is due in a locked pool: leases by the pool's policy, waiters and unclaimed grants
+// whose heartbeat stopped; and what took too long to clean is broken. It looks only when next_due has
+// come, and then says anew when that is.
+func (t *tx) takeBack(p *poolRow) (freed []int64, err error) {
+	if due := t.locked[p.Name].NextDue; due.IsZero() || due.After(t.now) {
+		return nil, nil
+	}
+	grace := t.now
+	if p.OnExpiry == ExpiryAsk {
+		grace = t.now.Add(-seconds(p.GraceS)) // tend asks meanwhile
+	}
+	var rows []dueRow
+	if err := t.list(&rows, `SELECT a.id, a.owner, a.slot, a.state FROM allocations a WHERE a.pool = ? AND a.state = 'claimed' AND a.expires_at <= ?
+		UNION ALL SELECT a.id, a.owner, a.slot, a.state FROM allocations a JOIN waiters w ON w.allocation_id = a.id
+		WHERE a.pool = ? AND a.state IN ('waiting', 'granted') AND w.alive_until <= ?`, p.Name, at(grace), p.Name, at(t.now)); err != nil {
+		return nil, err
+	}
+	endings := make([]ending, len(rows))
+	for i, r := range rows {
+		endings[i] = ending{ID: r.ID, Owner: r.Owner, Slot: r.Slot, State: r.State, Reason: EndLapsed}
+		if r.State == Claimed {
+			endings[i].Reason = EndExpired
+		}
+	}
+	if freed, err = t.end(p, endings); err != nil {
+		return nil, err
+	}
+	if err := t.giveUpCleaning(p); err != nil {
+		return nil, err
+	}
+	return freed, t.recomputeDue(p)
+}
+
+// giveUpCleaning marks nodes broken whose cleaning took longer than the pool allows.
+func (t *tx) giveUpCleaning(p *poolRow) error {
+	var late []struct {
+		ID   int64  `db:"id"`
+		Name string `db:"name"`
+	}
+	if err := t.list(&late, `SELECT id, name FROM nodes WHERE pool = ? AND status = 'dirty' AND dirty_until <= ?`, p.Name, at(t.now)); err != nil || len(late) == 0 {
+		return err
+	}
+	ids := make([]int64, len(late))
+	reason := fmt.Sprintf("not cleaned within %s", seconds(p.CleanLimitS))
+	for i, n := range late {
+		ids[i] = n.ID
+		t.event(Event{Kind: eventBroken, Pool: p.Name, Node: n.Name, Detail: map[string]any{"reason": reason}})
+	}
+	t.touch(p.Name)
+	return t.want(len(ids), `UPDATE nodes SET status = 'broken', reason = ?, status_since = ?, dirty_until = NULL
+		WHERE id IN (?) AND status = 'dirty' AND dirty_until <= ?`, reason, at(t.now), ids, at(t.now))
+}
+
+// recomputeDue finds the next moment at which time alone changes something.
+func (t *tx) recomputeDue(p *poolRow) error {
+	var next struct {
+		Lease stamp `db:"lease"`
+		Alive stamp `db:"alive"`
+		Dirty stamp `db:"dirty"`
+	}
+	if err := t.Get(&next, `SELECT (SELECT MIN(expires_at) FROM allocations WHERE pool = ? AND state = 'claimed') AS lease,
+		(SELECT MIN(w.alive_until) FROM waiters w JOIN allocations a ON a.id = w.allocation_id WHERE a.pool = ?) AS alive,
+		(SELECT MIN(dirty_until) FROM nodes WHERE pool = ? AND status = 'dirty') AS dirty`, p.Name, p.Name, p.Name); err != nil {
+		return err
+	}
+	t.locked[p.Name].due = stamp{}
+	if !next.Lease.IsZero() && p.OnExpiry == ExpiryAsk {
+		next.Lease = at(next.Lease.Add(seconds(p.GraceS)))
+	}
+	for _, s := range []stamp{next.Lease, next.Alive, next.Dirty} {
+		t.dueBy(p.Name, s.Time)
+	}
+	return nil
+}
+
+// pass takes back what is due in a locked pool and hands out what is ready. fresh are nodes that this
+// transaction freed; all asks for every ready node to be looked at, because a request or a node is new
+// or has changed.
+func (t *tx) pass(p *poolRow, fresh []int64, all bool) error {
+	freed, err := t.takeBack(p)
+	if err != nil {
+		return err
+	}
+	fresh = append(fresh, freed...)
+	if !all && len(fresh) == 0 {
+		return nil
+	}
+	if all {
+		fresh = nil
+	}
+	return t.walk(p, t.readyNodes(p.Name), fresh)
+}
+
+// cut shortens text for a column.
+func cut(s string, limit int) string {
+	r := []rune(s)
+	if len(r) <= limit {
+		return s
+	}
+	return string(r[:limit-1]) + "…"
+}
+
+// heartbeat is how long a client's sign of life counts; it beats three times as often. A client that
+// died on the way costs its node or place for a minute.
+const heartbeat = 60 * time.Second

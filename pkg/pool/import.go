@@ -1,0 +1,180 @@
+package pool
+
+import (
+	"context"
+	"slices"
+)
+
+// ImportOptions say how an inventory becomes the pool's.
+type ImportOptions struct {
+	DryRun bool // tell the changes, make none
+	Prune  bool // remove the nodes that the inventory does not name, of the pools that it names
+}
+
+// Change is what an import does to one node.
+type Change struct {
+	Node   string
+	Kind   string   // add, change or remove
+	Fields []string // that change, by name
+}
+
+// Import makes the pool's nodes those of an inventory: new ones are added, known ones (by name) changed
+// where they differ, and with Prune the others removed; all or nothing. A spec without a password keeps
+// the one that is stored. All faults are told at once (*Problems). It returns the changes by name.
+func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]Change, error) {
+	specs, err := normalizeAll(specs)
+	if err != nil {
+		return nil, err
+	}
+	uids := make([]string, len(specs))
+	for i := range specs {
+		uids[i] = newID()
+	}
+	// A known node may lie in a pool that the inventory does not name: that pool is locked too.
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	var changes []Change
+	for {
+		pools := poolsOf(specs)
+		var present []string
+		if len(names) > 0 {
+			if err := db.list(ctx, &present, `SELECT DISTINCT pool FROM nodes WHERE name IN (?)`, names); err != nil {
+				return nil, err
+			}
+		}
+		lock := slices.Concat(pools, present)
+		if len(lock) == 0 {
+			return nil, nil
+		}
+		moved := false
+		err = db.transact(ctx, func(t *tx) error {
+			moved = false
+			policies, err := t.lockWithPolicy(lock...)
+			if err != nil {
+				return err
+			}
+			var known []*nodeRow
+			if err := t.list(&known, `SELECT `+nodeColumns+`, n.bmc_password, a.owner, a.slot, a.expires_at FROM nodes n
+				LEFT JOIN allocations a ON a.id = n.allocation_id WHERE n.name IN (?) OR n.pool IN (?)`, names, pools); err != nil {
+				return err
+			}
+			for _, n := range known {
+				if policies[n.Pool] == nil {
+					moved = true
+					return nil
+				}
+			}
+			if err := fillAddresses(t.ctx, t, known); err != nil {
+				return err
+			}
+			changes, err = t.importNodes(policies, known, specs, uids, o)
+			if err != nil {
+				return err
+			}
+			if o.DryRun {
+				return errDryRun
+			}
+			return nil
+		})
+		if err != nil || !moved {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(changes, func(a, b Change) int {
+		if a.Node < b.Node {
+			return -1
+		}
+		return 1
+	})
+	return changes, nil
+}
+
+// errDryRun ends a transaction that only looked: it is rolled back, and transact returns nil.
+var errDryRun = &Error{Class: errRepeated, Text: "dry run"}
+
+func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []NodeSpec, uids []string, o ImportOptions) ([]Change, error) {
+	byName := make(map[string]*nodeRow, len(known))
+	for _, n := range known {
+		byName[n.Name] = n
+	}
+	var changes []Change
+	var fresh []NodeSpec
+	var freshUIDs []string
+	var changed []NodeSpec
+	newPassword := map[string]bool{}
+	named := map[string]bool{}
+	for i, s := range specs {
+		named[s.Name] = true
+		n := byName[s.Name]
+		if n == nil {
+			fresh, freshUIDs = append(fresh, s), append(freshUIDs, uids[i])
+			changes = append(changes, Change{Node: s.Name, Kind: "add"})
+			continue
+		}
+		old, err := n.node(t.db.key)
+		if err != nil {
+			return nil, err
+		}
+		fields := differences(old.Spec(), s)
+		if !s.BMC.Password.IsZero() && s.BMC.Password.Reveal() != old.BMC.Password.Reveal() {
+			fields = append(fields, "bmc_password")
+			newPassword[s.Name] = true
+		}
+		if len(fields) > 0 {
+			changes = append(changes, Change{Node: s.Name, Kind: "change", Fields: fields})
+			changed = append(changed, s)
+		}
+	}
+	if o.Prune {
+		var gone []*nodeRow
+		for _, n := range known {
+			if !named[n.Name] {
+				gone = append(gone, n)
+				changes = append(changes, Change{Node: n.Name, Kind: "remove"})
+			}
+		}
+		if len(gone) > 0 {
+			if err := t.removeNodes(pools, gone); err != nil {
+				return nil, err
+			}
+		}
+	}
+	// The clashes of all rows are told together. A swap of addresses between two nodes needs two imports.
+	var except []int64
+	for _, s := range changed {
+		except = append(except, byName[s.Name].ID)
+	}
+	if err := t.checkTaken(slices.Concat(fresh, changed), except); err != nil {
+		return nil, err
+	}
+	for _, s := range changed {
+		n := byName[s.Name]
+		if newPassword[s.Name] {
+			if err := t.storePassword(n, s.BMC.Password); err != nil {
+				return nil, err
+			}
+		}
+		if err := t.writeNode(n, s, newPassword[s.Name]); err != nil {
+			return nil, err
+		}
+	}
+	if len(fresh) > 0 {
+		if err := t.insertNodes(fresh, freshUIDs); err != nil {
+			return nil, err
+		}
+	}
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	for _, p := range pools {
+		if err := t.endImpossible(p); err != nil {
+			return nil, err
+		}
+	}
+	return changes, t.passAll(pools)
+}

@@ -1,0 +1,45 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS nodes (
+  id            BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  uid           CHAR(26) NOT NULL, -- never changes: what a sealed password is bound to
+  name          VARCHAR(63) NOT NULL,
+  pool          VARCHAR(63) NOT NULL,
+  bmc_driver    VARCHAR(16) NOT NULL,
+  bmc_address   VARCHAR(255) NOT NULL,
+  bmc_port      INT NOT NULL,
+  bmc_system_id VARCHAR(255) NOT NULL DEFAULT '',
+  bmc_verify    VARCHAR(255) NOT NULL,
+  bmc_user      VARCHAR(255) NOT NULL,
+  bmc_password  MEDIUMTEXT NOT NULL,
+  arch          VARCHAR(32) NOT NULL, -- '' and 0 are unknown
+  cpus          BIGINT NOT NULL,
+  ram_mb        BIGINT NOT NULL,
+  disk_gb       BIGINT NOT NULL,
+  properties    MEDIUMTEXT NOT NULL,
+  cost          BIGINT NOT NULL,
+  status        VARCHAR(16) NOT NULL,
+  reason        VARCHAR(512) NOT NULL,
+  status_since  DATETIME(6) NOT NULL,
+  maintenance   SMALLINT NOT NULL, -- what a person decided, apart from the machine's status
+  maint_reason  VARCHAR(512) NOT NULL,
+  ready_since   DATETIME(6) NOT NULL,
+  suspect       SMALLINT NOT NULL,
+  suspect_since DATETIME(6) NULL,
+  dirty_until   DATETIME(6) NULL,
+  clean_attempts INT NOT NULL,
+  strikes       INT NOT NULL,
+  checked_at    DATETIME(6) NULL,
+  check_result  VARCHAR(255) NOT NULL,
+  generation    BIGINT NOT NULL, -- grows at each hand-over
+  allocation_id BIGINT NULL,
+  created_at    DATETIME(6) NOT NULL,
+  CONSTRAINT nodes_uid UNIQUE (uid),
+  CONSTRAINT nodes_name UNIQUE (name),
+  CONSTRAINT nodes_bmc UNIQUE (bmc_address, bmc_port, bmc_system_id),
+  CONSTRAINT nodes_status CHECK (status IN ('ready', 'allocated', 'dirty', 'broken')),
+  CONSTRAINT nodes_holder CHECK ((status = 'allocated') = (allocation_id IS NOT NULL)),
+  CONSTRAINT nodes_port CHECK (bmc_port BETWEEN 1 AND 65535),
+  CONSTRAINT nodes_pool FOREIGN KEY (pool) REFERENCES pools (name),
+  CONSTRAINT nodes_allocation FOREIGN KEY (allocation_id) REFERENCES allocations (id),
+  INDEX nodes_hand_out (pool, status, suspect, cost, ready_since, id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

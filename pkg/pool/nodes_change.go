@@ -1,0 +1,368 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/molteniron/molteniron/pkg/secret"
+)
+
+// FieldChange sets a field or property to a value; the empty value unsets an optional one.
+type FieldChange struct{ Field, Value string }
+
+// apply makes the changes in a spec; the error names the field and what it takes.
+func (s *NodeSpec) apply(changes []FieldChange) error {
+	var problems []string
+	for _, c := range changes {
+		if err := s.applyOne(c); err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	if len(problems) > 0 {
+		return &Problems{Class: ErrInvalid, List: problems}
+	}
+	return nil
+}
+
+func (s *NodeSpec) applyOne(c FieldChange) error {
+	f, isField := fieldByName(c.Field)
+	switch {
+	case !isField && !keyPattern.MatchString(c.Field):
+		return fmt.Errorf("%q is neither a field nor a property name; fields are %s", c.Field, fieldNames())
+	case !isField:
+		s.Properties = maps.Clone(s.Properties)
+		if c.Value == "" {
+			delete(s.Properties, c.Field)
+			return nil
+		}
+		if s.Properties == nil {
+			s.Properties = map[string]string{}
+		}
+		s.Properties[c.Field] = c.Value
+		return nil
+	case c.Field == "bmc_password":
+		return errors.New("bmc_password is set from a file or standard input only; see moltenironctl set --help")
+	case !f.Settable:
+		return fmt.Errorf("%s cannot be set by hand%s", c.Field, setHint[c.Field])
+	}
+	number := func(to *int64) error {
+		if c.Value == "" {
+			*to = 0
+			return nil
+		}
+		n, err := strconv.ParseInt(c.Value, 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%s %q is no whole number of 0 or more", c.Field, c.Value)
+		}
+		*to = n
+		return nil
+	}
+	switch c.Field {
+	case "name":
+		s.Name = c.Value
+	case "pool":
+		s.Pool = c.Value
+	case "bmc_driver":
+		s.BMC.Driver = c.Value
+	case "bmc_address":
+		s.BMC.Address = c.Value
+	case "bmc_port":
+		var port int64
+		if err := number(&port); err != nil {
+			return err
+		}
+		if port > 65535 {
+			return fmt.Errorf("bmc_port %d is not between 1 and 65535", port)
+		}
+		s.BMC.Port = int(port)
+	case "bmc_system_id":
+		s.BMC.SystemID = c.Value
+	case "bmc_verify":
+		s.BMC.Verify = c.Value
+	case "bmc_user":
+		s.BMC.Username = c.Value
+	case "mac":
+		s.MACs = strings.Fields(strings.ReplaceAll(c.Value, ",", " "))
+	case "ip":
+		s.IPs = strings.Fields(strings.ReplaceAll(c.Value, ",", " "))
+	case "arch":
+		s.Arch = c.Value
+	case "cpus":
+		return number(&s.CPUs)
+	case "ram_mb":
+		return number(&s.RAMMB)
+	case "disk_gb":
+		return number(&s.DiskGB)
+	case "cost":
+		return number(&s.Cost)
+	}
+	return nil
+}
+
+// setHint says what to type instead for fields that the product itself decides.
+var setHint = map[string]string{
+	"status":      "; use moltenironctl ready, clean or maintenance",
+	"maintenance": "; use moltenironctl maintenance on|off",
+	"owner":       "; use moltenironctl allocate or release",
+	"suspect":     "; use moltenironctl ready",
+	"expires_at":  "; use moltenironctl extend",
+}
+
+// SetNode changes fields and properties of a node, all or none, and serves who waits for what became
+// true. The pool of a held node cannot change (ErrConflict: drain it first). Values that are wrong are
+// ErrInvalid, all told at once; what is taken is ErrConflict.
+func (db *DB) SetNode(ctx context.Context, name string, changes []FieldChange) (Node, error) {
+	return db.setNode(ctx, name, "", changes)
+}
+
+// SetNodeHeld is SetNode for a build that holds the node: it is ErrConflict, naming the present holder,
+// when the owner has it no more.
+func (db *DB) SetNodeHeld(ctx context.Context, name, owner string, changes []FieldChange) (Node, error) {
+	return db.setNode(ctx, name, owner, changes)
+}
+
+func (db *DB) setNode(ctx context.Context, name, owner string, changes []FieldChange) (Node, error) {
+	var others []string
+	for _, c := range changes {
+		if c.Field == "pool" && c.Value != "" {
+			others = append(others, c.Value)
+		}
+	}
+	newName := name
+	err := db.transactNode(ctx, name, others, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
+		if owner != "" && (n.Owner == nil || *n.Owner != owner) {
+			return fail(ErrConflict, "node %s is not held by %q; %s", n.Name, owner, n.holder())
+		}
+		old, err := n.node(nil)
+		if err != nil {
+			return err
+		}
+		spec := old.Spec()
+		if err := spec.apply(changes); err != nil {
+			return err
+		}
+		if spec.Name == "" || spec.Pool == "" {
+			return fail(ErrInvalid, "node %s: name and pool cannot be empty", n.Name)
+		}
+		if spec.BMC.Driver != old.BMC.Driver && spec.BMC.Port == old.BMC.Port {
+			spec.BMC.Port = 0 // the new driver's own
+		}
+		specs, err := normalizeAll([]NodeSpec{spec})
+		if err != nil {
+			return err
+		}
+		newName = specs[0].Name
+		return t.changeNode(pools, n, specs[0])
+	})
+	if err != nil {
+		return Node{}, err
+	}
+	return db.Node(ctx, newName)
+}
+
+// holder says in words who has a node.
+func (r *nodeRow) holder() string {
+	if r.Owner == nil {
+		return fmt.Sprintf("it is %s", r.Status)
+	}
+	return fmt.Sprintf("it is held by %q until %s", *r.Owner, formatTime(r.ExpiresAt.Time))
+}
+
+// changeNode makes a node what its new spec says (the password apart) and runs the passes that follow.
+func (t *tx) changeNode(pools map[string]*poolRow, n *nodeRow, spec NodeSpec) error {
+	if err := t.checkTaken([]NodeSpec{spec}, []int64{n.ID}); err != nil {
+		return err
+	}
+	if err := t.writeNode(n, spec, false); err != nil {
+		return err
+	}
+	if err := t.endImpossible(pools[n.Pool]); err != nil {
+		return err
+	}
+	return t.passAll(map[string]*poolRow{spec.Pool: pools[spec.Pool]})
+}
+
+// writeNode writes what differs between a node and its new spec, with the event that tells it; whether
+// the password was stored beside it is only told.
+func (t *tx) writeNode(n *nodeRow, spec NodeSpec, password bool) error {
+	old, err := n.node(t.db.key)
+	if err != nil {
+		return err
+	}
+	changed := differences(old.Spec(), spec)
+	if spec.Pool != n.Pool && n.Status == Allocated {
+		return fail(ErrConflict, "node %s is held by %q, so it cannot change its pool; let it drain with: moltenironctl maintenance on %s --reason TEXT", n.Name, *n.Owner, n.Name)
+	}
+	if len(changed) == 0 && !password {
+		return nil
+	}
+	if err := t.one(`UPDATE nodes SET name = ?, pool = ?, bmc_driver = ?, bmc_address = ?, bmc_port = ?, bmc_system_id = ?, bmc_verify = ?,
+		bmc_user = ?, arch = ?, cpus = ?, ram_mb = ?, disk_gb = ?, properties = ?, cost = ? WHERE id = ?`,
+		spec.Name, spec.Pool, spec.BMC.Driver, spec.BMC.Address, spec.BMC.Port, spec.BMC.SystemID, spec.BMC.Verify, spec.BMC.Username,
+		spec.Arch, spec.CPUs, spec.RAMMB, spec.DiskGB, encodeProperties(spec.Properties), spec.Cost, n.ID); err != nil {
+		return err
+	}
+	var macs, ips []any
+	if !slices.Equal(old.MACs, spec.MACs) {
+		if _, err := t.exec(`DELETE FROM node_macs WHERE node_id = ?`, n.ID); err != nil {
+			return err
+		}
+		macs = appendList(nil, n.ID, spec.MACs)
+	}
+	if !slices.Equal(old.IPs, spec.IPs) {
+		if _, err := t.exec(`DELETE FROM node_ips WHERE node_id = ?`, n.ID); err != nil {
+			return err
+		}
+		ips = appendList(nil, n.ID, spec.IPs)
+	}
+	if err := t.insertAddresses(macs, ips); err != nil {
+		return err
+	}
+	if password {
+		changed = append(changed, "bmc_password")
+	}
+	detail := map[string]any{"fields": changed}
+	if spec.Name != n.Name {
+		detail["renamed_from"] = n.Name
+	}
+	t.event(Event{Kind: eventNodeSet, Pool: spec.Pool, Node: spec.Name, Detail: detail})
+	t.touch(n.Pool)
+	return nil
+}
+
+// differences names the fields in which two specs differ, the password apart.
+func differences(a, b NodeSpec) []string {
+	var names []string
+	note := func(name string, differs bool) {
+		if differs {
+			names = append(names, name)
+		}
+	}
+	note("name", a.Name != b.Name)
+	note("pool", a.Pool != b.Pool)
+	note("bmc_driver", a.BMC.Driver != b.BMC.Driver)
+	note("bmc_address", a.BMC.Address != b.BMC.Address)
+	note("bmc_port", a.BMC.Port != b.BMC.Port)
+	note("bmc_system_id", a.BMC.SystemID != b.BMC.SystemID)
+	note("bmc_verify", a.BMC.Verify != b.BMC.Verify)
+	note("bmc_user", a.BMC.Username != b.BMC.Username)
+	note("mac", !slices.Equal(a.MACs, b.MACs))
+	note("arch", a.Arch != b.Arch)
+	note("cpus", a.CPUs != b.CPUs)
+	note("ram_mb", a.RAMMB != b.RAMMB)
+	note("disk_gb", a.DiskGB != b.DiskGB)
+	note("ip", !slices.Equal(a.IPs, b.IPs))
+	note("cost", a.Cost != b.Cost)
+	keys := slices.Collect(maps.Keys(a.Properties))
+	for k := range b.Properties {
+		if _, ok := a.Properties[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		note(k, a.Properties[k] != b.Properties[k])
+	}
+	return names
+}
+
+// SetPassword stores the BMC password of a node, sealed where a key is configured.
+func (db *DB) SetPassword(ctx context.Context, name string, password secret.Text) error {
+	if err := checkPassword(password); err != nil {
+		return fail(ErrInvalid, "node %s: %w", name, err)
+	}
+	return db.transactNode(ctx, name, nil, func(t *tx, _ map[string]*poolRow, n *nodeRow) error {
+		t.event(Event{Kind: eventNodeSet, Pool: n.Pool, Node: n.Name, Detail: map[string]any{"fields": []string{"bmc_password"}}})
+		return t.storePassword(n, password)
+	})
+}
+
+func (t *tx) storePassword(n *nodeRow, password secret.Text) error {
+	stored, err := secret.Store(t.db.key, password, n.UID)
+	if err != nil {
+		return fail(ErrInvalid, "node %s: %w", n.Name, err)
+	}
+	t.touch(n.Pool)
+	return t.one(`UPDATE nodes SET bmc_password = ? WHERE id = ?`, stored, n.ID)
+}
+
+// SetMaintenance takes a node out of service for a reason, or puts it back. A held node drains: its
+// build keeps it, and it is handed to nobody after. Saying it again changes nothing but the reason.
+func (db *DB) SetMaintenance(ctx context.Context, name string, on bool, reason string) (Node, error) {
+	if on && reason == "" {
+		return Node{}, fail(ErrInvalid, "maintenance of node %s wants a reason; add --reason TEXT", name)
+	}
+	if err := checkPlain("the reason", reason, maxReason); err != nil {
+		return Node{}, fail(ErrInvalid, "node %s: %w", name, err)
+	}
+	return db.changeStatus(ctx, name, func(t *tx, p *poolRow, n *nodeRow) error {
+		if n.Maintenance == on && (!on || n.MaintReason == reason) {
+			return nil
+		}
+		kind, stored := eventMaintOn, reason
+		var detail map[string]any
+		if !on {
+			kind, stored = eventMaintOff, ""
+		}
+		if reason != "" {
+			detail = map[string]any{"reason": reason}
+		}
+		t.event(Event{Kind: kind, Pool: n.Pool, Node: n.Name, Detail: detail})
+		t.touch(n.Pool)
+		if err := t.one(`UPDATE nodes SET maintenance = ?, maint_reason = ? WHERE id = ?`, on, stored, n.ID); err != nil {
+			return err
+		}
+		return t.pass(p, nil, !on)
+	})
+}
+
+// MarkReady puts a dirty, broken or suspect node back into service and hands it to who waits. A node
+// that is held is ErrConflict.
+func (db *DB) MarkReady(ctx context.Context, name string) (Node, error) {
+	return db.changeStatus(ctx, name, func(t *tx, p *poolRow, n *nodeRow) error {
+		if n.Status == Allocated {
+			return fail(ErrConflict, "node %s cannot become ready: %s; release it first with: moltenironctl release --node %s --force --reason TEXT", n.Name, n.holder(), n.Name)
+		}
+		if n.Status == Ready && !n.Suspect {
+			return nil
+		}
+		t.event(Event{Kind: eventReady, Pool: n.Pool, Node: n.Name, Detail: map[string]any{"from": n.Status}})
+		t.touch(n.Pool)
+		if err := t.one(`UPDATE nodes SET status = 'ready', reason = '', status_since = ?, ready_since = ?, suspect = 0, suspect_since = NULL,
+			dirty_until = NULL, clean_attempts = 0, strikes = 0 WHERE id = ? AND status = ?`, at(t.now), at(t.now), n.ID, n.Status); err != nil {
+			return err
+		}
+		return t.pass(p, []int64{n.ID}, false)
+	})
+}
+
+// MarkDirty asks for a node to be cleaned before anybody gets it. A node that is held is ErrConflict.
+func (db *DB) MarkDirty(ctx context.Context, name, reason string) (Node, error) {
+	if err := checkPlain("the reason", reason, maxReason); err != nil {
+		return Node{}, fail(ErrInvalid, "node %s: %w", name, err)
+	}
+	return db.changeStatus(ctx, name, func(t *tx, p *poolRow, n *nodeRow) error {
+		if n.Status == Allocated {
+			return fail(ErrConflict, "node %s cannot be cleaned now: %s", n.Name, n.holder())
+		}
+		until := at(t.now.Add(seconds(p.CleanLimitS)))
+		t.event(Event{Kind: eventDirty, Pool: n.Pool, Node: n.Name, Detail: map[string]any{"reason": reason}})
+		t.touch(n.Pool)
+		t.dueBy(p.Name, until.Time)
+		return t.one(`UPDATE nodes SET status = 'dirty', reason = ?, status_since = ?, dirty_until = ?, clean_attempts = 0 WHERE id = ? AND status = ?`,
+			reason, at(t.now), until, n.ID, n.Status)
+	})
+}
+
+func (db *DB) changeStatus(ctx context.Context, name string, fn func(t *tx, p *poolRow, n *nodeRow) error) (Node, error) {
+	err := db.transactNode(ctx, name, nil, func(t *tx, pools map[string]*poolRow, n *nodeRow) error { return fn(t, pools[n.Pool], n) })
+	if err != nil {
+		return Node{}, err
+	}
+	return db.Node(ctx, name)
+}

@@ -1,0 +1,390 @@
+package pool
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// tombstoneLife is how long an owner whose post-hook found nothing is granted nothing: longer than a
+// pre-hook of an aborted build can be on its way.
+const tombstoneLife = 15 * time.Minute
+
+// poolRow is a row of pools: the policy as a transaction reads it.
+type poolRow struct {
+	Name          string   `db:"name"`
+	LeaseS        int64    `db:"lease_s"`
+	MaxLeaseS     int64    `db:"max_lease_s"`
+	OnExpiry      OnExpiry `db:"on_expiry"`
+	GraceS        int64    `db:"grace_s"`
+	AgeingS       int64    `db:"ageing_s"`
+	MaxPriority   int      `db:"max_priority"`
+	Cleaning      bool     `db:"cleaning"`
+	CleanLimitS   int64    `db:"clean_limit_s"`
+	Verify        bool     `db:"verify"`
+	PickUpS       int64    `db:"pick_up_s"`
+	MaxHoldS      int64    `db:"max_hold_s"`
+	MaxBrokenPct  int      `db:"max_broken_pct"`
+	MaxHoldPct    int      `db:"max_hold_pct"`
+	MaxPerJobPct  int      `db:"max_per_job_pct"`
+	StrikesBroken int      `db:"strikes_broken"`
+	Paused        bool     `db:"paused"`
+	PausedReason  string   `db:"paused_reason"`
+}
+
+const poolColumns = `p.name, p.lease_s, p.max_lease_s, p.on_expiry, p.grace_s, p.ageing_s, p.max_priority, p.cleaning, p.clean_limit_s,
+	p.verify, p.pick_up_s, p.max_hold_s, p.max_broken_pct, p.max_hold_pct, p.max_per_job_pct, p.strikes_broken, p.paused, p.paused_reason`
+
+// poolRows reads the policies of locked pools.
+func (t *tx) poolRows(names ...string) (map[string]*poolRow, error) {
+	var rows []*poolRow
+	if err := t.list(&rows, `SELECT `+poolColumns+` FROM pools p WHERE p.name IN (?)`, names); err != nil {
+		return nil, err
+	}
+	byName := make(map[string]*poolRow, len(rows))
+	for _, r := range rows {
+		byName[r.Name] = r
+	}
+	for _, name := range names {
+		if byName[name] == nil {
+			return nil, noSuchPool(name)
+		}
+	}
+	return byName, nil
+}
+
+// storedRequest is the JSON of allocations.request: equal requests have equal text.
+type storedRequest struct {
+	Groups []storedGroup `json:"groups"`
+}
+
+type storedGroup struct {
+	Name    string        `json:"name,omitempty"`
+	Count   int           `json:"count"`
+	Require []Requirement `json:"require,omitempty"`
+}
+
+func encodeGroups(groups []Group) string {
+	var r storedRequest
+	for _, g := range groups {
+		r.Groups = append(r.Groups, storedGroup(g))
+	}
+	return toJSON(r)
+}
+
+func decodeGroups(text string) ([]Group, error) {
+	var r storedRequest
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return nil, err
+	}
+	groups := make([]Group, len(r.Groups))
+	for i, g := range r.Groups {
+		groups[i] = Group(g)
+	}
+	return groups, nil
+}
+
+// readyNodes gives a pool's ready nodes one by one in hand-out order, read in growing batches: suspects
+// last, cheap ones first, among these the longest idle. What is given or set aside is used.
+type readyNodes struct {
+	t         *tx
+	pool      string
+	rows      []*nodeRow
+	used      map[*nodeRow]bool
+	all       bool // nothing is left to read
+	addresses bool // MAC and deployment addresses are wanted
+	filled    int  // rows[:filled] have them
+}
+
+func (t *tx) readyNodes(pool string) *readyNodes {
+	return &readyNodes{t: t, pool: pool, used: map[*nodeRow]bool{}}
+}
+
+const (
+	firstBatch = 16 // most requests are for one node
+	batchGrow  = 8
+	maxBatch   = 2048
+)
+
+// handOutOrder is the order in which ready nodes go out; it is that of the index nodes_hand_out.
+const handOutOrder = " ORDER BY n.suspect, n.cost, n.ready_since, n.id"
+
+// at gives the i-th node, or nil behind the last.
+func (r *readyNodes) at(i int) (*nodeRow, error) {
+	for i >= len(r.rows) && !r.all {
+		limit := firstBatch
+		if len(r.rows) > 0 {
+			limit = min(len(r.rows)*batchGrow, maxBatch)
+		}
+		var batch []*nodeRow
+		if err := r.t.list(&batch, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ? AND n.status = 'ready' AND n.maintenance = 0`+
+			handOutOrder+` LIMIT ? OFFSET ?`, r.pool, limit, len(r.rows)); err != nil {
+			return nil, err
+		}
+		r.rows = append(r.rows, batch...)
+		r.all = len(batch) < limit
+	}
+	if r.addresses && r.filled < len(r.rows) {
+		if err := fillAddresses(r.t.ctx, r.t, r.rows[r.filled:]); err != nil {
+			return nil, err
+		}
+		r.filled = len(r.rows)
+	}
+	if i >= len(r.rows) {
+		return nil, nil
+	}
+	return r.rows[i], nil
+}
+
+// exhausted reports whether every ready node is given or set aside.
+func (r *readyNodes) exhausted() bool { return r.all && len(r.used) == len(r.rows) }
+
+// match tries to meet a request with the unused ready nodes from the from-th on. next is the index after
+// the last node that was looked at.
+func (r *readyNodes) match(groups []Group, from int) (m *matching, next int, err error) {
+	r.addresses = r.addresses || needsAddresses(groups)
+	m = newMatching(groups)
+	for next = from; !m.complete(); next++ {
+		n, err := r.at(next)
+		if err != nil || n == nil {
+			return m, next, err
+		}
+		if !r.used[n] {
+			m.offer(n)
+		}
+	}
+	return m, next, nil
+}
+
+// queueRow is a waiting allocation as the walk sees it.
+type queueRow struct {
+	ID         int64  `db:"id"`
+	Owner      string `db:"owner"`
+	Slot       string `db:"slot"`
+	Request    string `db:"request"`
+	LeaseS     int64  `db:"lease_s"`
+	AliveUntil stamp  `db:"alive_until"`
+	Detached   bool   `db:"detached"`
+	ClosedAt   stamp  `db:"closed_at"`
+}
+
+// verdict is what the walk knows of all equal requests.
+type verdict struct {
+	groups []Group
+	from   int  // nodes before it cannot serve the request
+	done   bool // no unused ready node suits it
+}
+
+// grant is one allocation that gets its nodes.
+type grant struct {
+	queueRow
+	match *matching
+}
+
+// walk hands ready nodes out to the queue of a locked pool, in order, each request all or nothing. A
+// request that cannot be met yet has the nodes that suit it set aside, if the pool's working nodes could
+// ever fill it, so that later ones do not starve it. With fresh it considers only these nodes, which
+// were just freed: whoever waits could not use the others, or they were set aside for a request of
+// several nodes, for which the walk starts again with all.
+func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
+	if p.Paused {
+		return nil
+	}
+	if fresh == nil {
+		if first, err := ready.at(0); err != nil || first == nil {
+			return err // no free node, no walk
+		}
+	}
+	grants, again, err := t.walkQueue(p, ready, fresh)
+	if again {
+		return t.walk(p, t.readyNodes(p.Name), nil)
+	}
+	if err != nil || len(grants) == 0 {
+		return err
+	}
+	return t.applyGrants(p, grants)
+}
+
+func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64) (grants []grant, again bool, err error) {
+	verdicts := map[string]*verdict{}
+	var working *nodeSet
+	var lapsed, closed []ending
+	const batch = 256
+	for offset := 0; ; offset += batch {
+		var queue []queueRow
+		err := t.list(&queue, `SELECT a.id, a.owner, a.slot, a.request, a.lease_s, w.alive_until, w.detached, ts.closed_at
+			FROM allocations a JOIN waiters w ON w.allocation_id = a.id LEFT JOIN tombstones ts ON ts.owner_key = a.owner_key
+			WHERE a.pool = ? AND a.state = 'waiting' ORDER BY a.rank_at, a.id LIMIT ? OFFSET ?`, p.Name, batch, offset)
+		if err != nil {
+			return nil, false, err
+		}
+		if fresh != nil && offset == 0 && len(queue) > 0 {
+			if err := t.list(&ready.rows, `SELECT `+nodeColumns+` FROM nodes n WHERE n.id IN (?) AND n.pool = ? AND n.status = 'ready' AND n.maintenance = 0`+
+				handOutOrder, fresh, p.Name); err != nil {
+				return nil, false, err
+			}
+			ready.all = true
+		}
+		for _, q := range queue {
+			if ready.exhausted() {
+				break
+			}
+			e := ending{ID: q.ID, Owner: q.Owner, Slot: q.Slot, State: Waiting, Reason: EndLapsed}
+			if !q.AliveUntil.After(t.now) {
+				lapsed = append(lapsed, e)
+				continue
+			}
+			if q.ClosedAt.After(t.now.Add(-tombstoneLife)) {
+				e.Reason = EndClosed
+				closed = append(closed, e)
+				continue
+			}
+			v := verdicts[q.Request]
+			if v == nil {
+				v = &verdict{}
+				if v.groups, err = decodeGroups(q.Request); err != nil {
+					v.done = true // of a newer program, or edited by hand: it cannot be served, and stops nobody
+				}
+				verdicts[q.Request] = v
+			}
+			if v.done {
+				continue
+			}
+			m, next, err := ready.match(v.groups, v.from)
+			if err != nil {
+				return nil, false, err
+			}
+			if m.complete() {
+				grants = append(grants, grant{q, m})
+			} else {
+				if m.size == 0 {
+					v.done = true
+					continue
+				}
+				if fresh != nil {
+					return nil, true, nil
+				}
+				if working == nil {
+					if working, err = t.poolNodes(p.Name, true); err != nil {
+						return nil, false, err
+					}
+				}
+				if !working.couldFill(v.groups) {
+					v.done = true // it waits for broken or maintained nodes: nothing is set aside
+					continue
+				}
+			}
+			for _, nodes := range m.nodes {
+				for _, n := range nodes {
+					ready.used[n] = true
+				}
+			}
+			if len(v.groups) == 1 {
+				v.from = next
+			}
+		}
+		if len(queue) < batch || ready.exhausted() {
+			break
+		}
+	}
+	for _, list := range [][]ending{lapsed, closed} {
+		if _, err := t.end(p, list); err != nil {
+			return nil, false, err
+		}
+	}
+	return grants, false, nil
+}
+
+// nodeSet are nodes of a pool, for the question whether they could ever fill a request.
+type nodeSet struct{ rows []*nodeRow }
+
+// poolNodes reads the nodes of a pool: all, or those in service (ready, allocated or dirty, and not in
+// maintenance).
+func (t *tx) poolNodes(pool string, working bool) (*nodeSet, error) {
+	where := ""
+	if working {
+		where = " AND n.status <> 'broken' AND n.maintenance = 0"
+	}
+	var s nodeSet
+	err := t.list(&s.rows, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ?`+where, pool)
+	if err == nil {
+		err = fillAddresses(t.ctx, t, s.rows)
+	}
+	return &s, err
+}
+
+func (s *nodeSet) couldFill(groups []Group) bool {
+	m := newMatching(groups)
+	for _, n := range s.rows {
+		if m.offer(n); m.complete() {
+			return true
+		}
+	}
+	return false
+}
+
+// applyGrants writes what the walk decided, in a fixed number of statements. Every write is guarded, so
+// that safety does not rest on the lock.
+func (t *tx) applyGrants(p *poolRow, grants []grant) error {
+	now := at(t.now)
+	var nodeIDs, allocationIDs, detached []int64
+	var cases, expiries strings.Builder
+	var caseArgs, expiryArgs, rows []any
+	n := 0
+	for _, g := range grants {
+		allocationIDs = append(allocationIDs, g.ID)
+		t.granted[g.ID] = true
+		expires := t.now.Add(seconds(g.LeaseS))
+		expiries.WriteString(" WHEN ? THEN ?")
+		expiryArgs = append(expiryArgs, g.ID, at(expires))
+		t.dueBy(p.Name, expires)
+		alive := g.AliveUntil.Time
+		if g.Detached {
+			detached = append(detached, g.ID)
+			alive = t.now.Add(seconds(p.PickUpS))
+		}
+		t.dueBy(p.Name, alive)
+		position := 0
+		for i, nodes := range g.match.nodes {
+			for _, node := range nodes {
+				nodeIDs = append(nodeIDs, node.ID)
+				cases.WriteString(" WHEN ? THEN ?")
+				caseArgs = append(caseArgs, node.ID, g.ID)
+				group := g.match.groups[i].Name
+				rows = append(rows, g.ID, position, node.ID, node.Name, group, node.Generation+1, now, node.ID)
+				position++
+				n++
+				e := Event{
+					Kind: eventGranted, Pool: p.Name, Node: node.Name, Owner: g.Owner, Slot: g.Slot, Allocation: g.ID,
+					Generation: node.Generation + 1,
+				}
+				if group != "" {
+					e.Detail = map[string]any{"group": group}
+				}
+				t.event(e)
+			}
+		}
+	}
+	args := append(append([]any{now}, expiryArgs...), allocationIDs)
+	if err := t.want(len(allocationIDs), `UPDATE allocations SET state = 'granted', granted_at = ?, expires_at = CASE id`+expiries.String()+` END
+		WHERE id IN (?) AND state = 'waiting'`, args...); err != nil {
+		return err
+	}
+	args = append(append([]any{now}, caseArgs...), nodeIDs)
+	if err := t.want(n, `UPDATE nodes SET status = 'allocated', status_since = ?, generation = generation + 1,
+		allocation_id = CASE id`+cases.String()+` END WHERE id IN (?) AND status = 'ready' AND maintenance = 0 AND allocation_id IS NULL`, args...); err != nil {
+		return err
+	}
+	if err := t.want(n, `INSERT INTO allocation_nodes (allocation_id, position, node_id, node, group_name, generation, granted_at, open_node)
+		VALUES `+values(n, 8), rows...); err != nil {
+		return err
+	}
+	if len(detached) > 0 {
+		if err := t.want(len(detached), `UPDATE waiters SET alive_until = ? WHERE allocation_id IN (?)`,
+			at(t.now.Add(seconds(p.PickUpS))), detached); err != nil {
+			return err
+		}
+	}
+	t.touch(p.Name)
+	return nil
+}

@@ -1,0 +1,162 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Pauses between two tries: short at first, because a deadlock is over at once, and never so long that
+// a server's return goes unnoticed.
+const (
+	firstPause = 4 * time.Millisecond
+	maxPause   = time.Second
+)
+
+// errRepeated ends a transaction that finds that an earlier try of it was committed after all.
+var errRepeated = errors.New("this operation was committed by an earlier try")
+
+// errMoved ends a transaction whose guarded write met a row that had changed: repeat it.
+var errMoved = errors.New("a row changed under a guarded write")
+
+// retry runs fn until it succeeds, fails for good, the context ends or patience is over since the first
+// failure. fn is told whether an earlier try may have been committed. What is returned is an Error for
+// people, except that errors of this package pass as they are.
+func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncertain bool) error) error {
+	if db.patience > 0 {
+		patience = db.patience
+	}
+	var giveUp time.Time
+	uncertain, told := false, false
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		err := fn(uncertain)
+		if err == nil || errors.Is(err, errRepeated) {
+			return nil
+		}
+		if ctx.Err() != nil && !isOurs(err) {
+			return db.ended(ctx, err)
+		}
+		class := db.classify(err)
+		switch class {
+		case classRetry:
+		case classLost:
+			uncertain = uncertain || errors.As(err, new(*commitError))
+			db.leaveHost()
+		case classHost:
+			uncertain = uncertain || errors.As(err, new(*commitError))
+			db.leaveHost()
+		default:
+			return db.failure(class, err)
+		}
+		if giveUp.IsZero() {
+			giveUp = time.Now().Add(patience)
+		}
+		pause := time.Duration((0.5 + rand.Float64()) * float64(pause)) //nolint:gosec // jitter is no secret
+		if time.Now().Add(pause).After(giveUp) {
+			return db.failure(class, err)
+		}
+		if !told && pause > maxPause/2 {
+			told = true
+			db.logger.Warn("the database does not answer as it should; trying on", "database", db.url.String(), "error", err)
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return db.ended(ctx, err)
+		}
+	}
+}
+
+func isOurs(err error) bool {
+	var own *Error
+	return errors.As(err, &own)
+}
+
+func (db *DB) classify(err error) class {
+	if errors.Is(err, errMoved) {
+		return classRetry
+	}
+	if isOurs(err) {
+		return classOther
+	}
+	return db.dialect.classify(err)
+}
+
+// leaveHost forgets the connections to the present host and has it tried last.
+func (db *DB) leaveHost() {
+	if db.connector == nil {
+		return
+	}
+	db.connector.leave()
+	db.dropIdle()
+}
+
+// dropIdle closes the idle connections, for a pause that is longer than they are worth.
+func (db *DB) dropIdle() {
+	if db.connector != nil {
+		db.sql.SetMaxIdleConns(-1)
+		db.sql.SetMaxIdleConns(idleConns)
+	}
+}
+
+// idleConns is what database/sql keeps by default, enough for one client.
+const idleConns = 2
+
+// ended makes the error of a context that ended; errors.Is finds its cause.
+func (db *DB) ended(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if cause == nil {
+		cause = err
+	}
+	class := ErrUnreachable
+	if errors.Is(cause, context.Canceled) || !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return &Error{Class: class, Text: fmt.Sprintf("database %s did not answer in time", db.url), Cause: cause}
+}
+
+// failure makes the last error of the database one for people.
+func (db *DB) failure(class class, err error) error {
+	var own *Error
+	var problems *Problems
+	switch {
+	case errors.As(err, &own), errors.As(err, &problems), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound):
+		return err
+	}
+	switch class {
+	case classRetry:
+		if db.connector == nil {
+			return fail(ErrUnreachable, "database %s is locked by another process: %w", db.url, err)
+		}
+		return fail(ErrUnreachable, "database %s: too many conflicts: %w", db.url, err)
+	case classHost, classLost:
+		return fail(ErrUnreachable, "database %s does not answer: %w", db.url, err)
+	case classReadOnly:
+		return fail(ErrUnreachable, "database %s is read-only: %w", db.url, err)
+	case classFull:
+		return fail(ErrUnreachable, "database %s is full: %w", db.url, err)
+	case classDenied:
+		return fail(ErrInvalid, "database %s refuses the account (see database_password_file, and moltenironctl init --grants): %w", db.url, err)
+	case classAbsent:
+		return fail(ErrSchema, "database %s is absent or incomplete; create it with moltenironctl init: %w", db.url, err)
+	}
+	var my *mysql.MySQLError
+	if errors.As(err, &my) && my.Number == 1665 {
+		return fail(ErrInvalid, "database %s logs by statement; set binlog_format=ROW or MIXED: %w", db.url, err)
+	}
+	return fmt.Errorf("database %s: %w", db.url, err)
+}
+
+// sleep waits for d or the end of the context, whose error it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,65 @@
+package pool
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+var errNoRows = sql.ErrNoRows
+
+// longAgo is a heartbeat that is over for every clock.
+var longAgo = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// TendResult counts what a tending run did.
+type TendResult struct {
+	Pools   int // looked at
+	Expired int // nodes taken back because their lease was over
+	Lapsed  int // tickets and unclaimed grants whose client had died
+	Broken  int // nodes whose cleaning took too long
+	Granted int // nodes handed to who waited
+}
+
+// Tend takes back what is due in every pool, each in a transaction of its own, and hands out what became
+// free. Waiting clients do the same for their pool; this is for pools where nobody waits.
+func (db *DB) Tend(ctx context.Context) (TendResult, error) {
+	var result TendResult
+	var names []string
+	if err := db.list(ctx, &names, `SELECT name FROM pools ORDER BY name`); err != nil {
+		return result, err
+	}
+	for _, name := range names {
+		var counts map[string]int
+		err := db.poolStory(ctx, name, func(t *tx, p *poolRow) error {
+			counts = map[string]int{}
+			t.locked[name].NextDue = at(t.now) // look, whatever next_due says
+			if err := t.pass(p, nil, true); err != nil {
+				return err
+			}
+			for _, e := range t.events {
+				counts[e.Kind]++
+			}
+			return nil
+		})
+		if err != nil {
+			return result, err
+		}
+		result.Pools++
+		result.Expired += counts[string(EndExpired)]
+		result.Lapsed += counts[string(EndLapsed)]
+		result.Broken += counts[eventBroken]
+		result.Granted += counts[eventGranted]
+	}
+	return result, db.forgetTombstones(ctx)
+}
+
+// forgetTombstones removes those that count no more.
+func (db *DB) forgetTombstones(ctx context.Context) error {
+	return db.transact(ctx, func(t *tx) error {
+		if err := t.readClock(DefaultPool); err != nil {
+			return err
+		}
+		_, err := t.exec(`DELETE FROM tombstones WHERE closed_at < ?`, at(t.now.Add(-2*tombstoneLife)))
+		return err
+	})
+}

@@ -1,0 +1,252 @@
+package pool
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// tx is one try of a transaction. Helpers take it and compose; at the first error they leave, because
+// on a cluster the server's transaction may be over and further statements would be committed alone.
+type tx struct {
+	*sqlx.Tx
+	ctx       context.Context
+	db        *DB
+	operation string
+	uncertain bool // an earlier try may have been committed
+	now       time.Time
+	locked    map[string]*poolLock
+	events    []eventRow
+	granted   map[int64]bool // allocations that this transaction granted
+}
+
+// poolLock is the row of a pool that this transaction has locked.
+type poolLock struct {
+	Pool    string `db:"pool"`
+	Version int64  `db:"version"`
+	LastNow stamp  `db:"last_now"`
+	NextDue stamp  `db:"next_due"`
+	Clock   stamp  `db:"clock"`
+	changed bool   // its version must be bumped
+	due     stamp  // what next_due becomes
+}
+
+// commitError marks an error of COMMIT itself: the outcome is unknown when the connection was lost.
+type commitError struct{ err error }
+
+func (e *commitError) Error() string { return e.err.Error() }
+func (e *commitError) Unwrap() error { return e.err }
+
+// transact runs fn in a transaction and commits, and repeats the whole when the database asks for it.
+// fn has no effect outside but on variables of its caller, and sets these only after lock or readClock:
+// the two end a try whose predecessor was committed after all, which leaves the variables as that one
+// set them.
+func (db *DB) transact(ctx context.Context, fn func(*tx) error) error {
+	operation := newID()
+	return db.retry(ctx, defaultPatience, func(uncertain bool) error {
+		return db.try(ctx, operation, uncertain, fn)
+	})
+}
+
+func (db *DB) try(ctx context.Context, operation string, uncertain bool, fn func(*tx) error) error {
+	begun, err := db.sql.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	t := &tx{Tx: begun, ctx: ctx, db: db, operation: operation, uncertain: uncertain, granted: map[int64]bool{}}
+	if err := fn(t); err != nil {
+		_ = begun.Rollback() // the first error is the one to tell
+		return err
+	}
+	if err := t.finish(); err != nil {
+		_ = begun.Rollback()
+		return err
+	}
+	if err := begun.Commit(); err != nil {
+		_ = begun.Rollback() // SQLite keeps the transaction open after a failed COMMIT
+		return &commitError{err}
+	}
+	return nil
+}
+
+// lock locks the rows of the named pools, in one statement and in order, and reads the time after the
+// wait. It must be the transaction's first statement: a plain read before it would fix a snapshot from
+// before the wait. A pool that does not exist is ErrNotFound.
+func (t *tx) lock(pools ...string) error {
+	slices.Sort(pools)
+	pools = slices.Compact(pools)
+	var rows []*poolLock
+	err := t.list(&rows, `SELECT pool, version, last_now, next_due, `+t.db.dialect.clock+` AS clock
+		FROM pool_locks WHERE pool IN (?) ORDER BY pool`+t.db.dialect.lock, pools)
+	if err != nil {
+		return err
+	}
+	t.locked = make(map[string]*poolLock, len(rows))
+	t.now = t.db.machineClock()
+	for _, row := range rows {
+		t.locked[row.Pool] = row
+		row.due = row.NextDue
+		t.see(row.Clock, row.LastNow)
+	}
+	for _, pool := range pools {
+		if t.locked[pool] == nil {
+			return noSuchPool(pool)
+		}
+	}
+	return t.checkRepeated()
+}
+
+// readClock gives a transaction that needs no lock its time, from the pool's committed row.
+func (t *tx) readClock(pool string) error {
+	var row poolLock
+	err := t.Get(&row, `SELECT pool, version, last_now, next_due, `+t.db.dialect.clock+` AS clock FROM pool_locks WHERE pool = ?`, pool)
+	if errors.Is(err, sql.ErrNoRows) {
+		return noSuchPool(pool)
+	} else if err != nil {
+		return err
+	}
+	t.now = t.db.machineClock()
+	t.see(row.Clock, row.LastNow)
+	return t.checkRepeated()
+}
+
+// see moves the transaction's time so that it is the database's and never runs backwards.
+func (t *tx) see(clock, last stamp) { t.now = t.db.laterOf(t.now, clock, last) }
+
+// laterOf is max(clock, last), where clock is the database's unless a test moves time.
+func (db *DB) laterOf(machine time.Time, clock, last stamp) time.Time {
+	now := machine
+	if db.clock == nil && !clock.IsZero() {
+		now = clock.Time
+	}
+	if last.After(now) {
+		return last.Time
+	}
+	return now
+}
+
+// machineClock is the time on engines whose clock is this machine's.
+func (db *DB) machineClock() time.Time {
+	if db.clock != nil {
+		return at(db.clock()).Time
+	}
+	return at(time.Now()).Time
+}
+
+// checkRepeated ends the try when an earlier one turns out to be committed.
+func (t *tx) checkRepeated() error {
+	if !t.uncertain {
+		return nil
+	}
+	var n int
+	if err := t.Get(&n, "SELECT COUNT(*) FROM events WHERE operation = ?", t.operation); err != nil {
+		return err
+	}
+	if n > 0 {
+		return errRepeated
+	}
+	return nil
+}
+
+// touch says that the transaction changes what a pass of the pool reads.
+func (t *tx) touch(pool string) { t.locked[pool].changed = true }
+
+// dueBy has time looked at again no later than when: next_due is a lower bound, never late.
+func (t *tx) dueBy(pool string, when time.Time) {
+	l := t.locked[pool]
+	if !when.IsZero() && (l.due.IsZero() || when.Before(l.due.Time)) {
+		l.due = at(when)
+	}
+}
+
+// finish writes the events and bumps the locked pools that changed, last of all: the bump is what makes
+// two hosts of a cluster collide.
+func (t *tx) finish() error {
+	if err := t.writeEvents(); err != nil {
+		return err
+	}
+	for _, l := range t.locked {
+		if !l.changed && l.due.Equal(l.NextDue.Time) {
+			continue
+		}
+		bump := 0
+		if l.changed {
+			bump = 1
+		}
+		err := t.one("UPDATE pool_locks SET version = version + ?, last_now = ?, next_due = ? WHERE pool = ?", bump, at(t.now), l.due, l.Pool)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Get, list and exec run one statement under the transaction's context. IN (?) takes a slice.
+
+// Get reads one row into dest; sql.ErrNoRows when there is none.
+func (t *tx) Get(dest any, query string, args ...any) error {
+	return t.GetContext(t.ctx, dest, query, args...)
+}
+
+func (t *tx) list(dest any, query string, args ...any) error {
+	query, args, err := sqlx.In(query, args...)
+	if err != nil {
+		return err
+	}
+	return t.SelectContext(t.ctx, dest, query, args...)
+}
+
+func (t *tx) exec(query string, args ...any) (rows int64, err error) {
+	query, args, err = sqlx.In(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	result, err := t.ExecContext(t.ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// want runs a guarded write that must meet exactly n rows, else the transaction is repeated.
+func (t *tx) want(n int, query string, args ...any) error {
+	rows, err := t.exec(query, args...)
+	if err == nil && rows != int64(n) {
+		return errMoved
+	}
+	return err
+}
+
+func (t *tx) one(query string, args ...any) error { return t.want(1, query, args...) }
+
+// values writes n rows of the form (?, ?, …) for a multi-row INSERT.
+func values(n, columns int) string {
+	row := "(" + strings.TrimSuffix(strings.Repeat("?, ", columns), ", ") + ")"
+	return strings.TrimSuffix(strings.Repeat(row+", ", n), ", ")
+}
+
+// hashKey is SHA-256 in hex of the parts, each ended by NUL so that no two lists are alike.
+func hashKey(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write([]byte(p))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func toJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil { // only maps and structs of ours come here
+		panic(err)
+	}
+	return string(text)
+}

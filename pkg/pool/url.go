@@ -1,0 +1,161 @@
+package pool
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/molteniron/molteniron/pkg/secret"
+)
+
+// URL names a database: sqlite:PATH, sqlite:///PATH or mysql://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…]/DATABASE
+// with IPv6 addresses in brackets, or mysql://USER@localhost/DATABASE?socket=PATH. It prints without the
+// password.
+type URL struct {
+	Path     string      // of the SQLite file; empty for MySQL
+	User     string      //
+	Password secret.Text //
+	Hosts    []string    // host:port each, in the order in which they are tried
+	Socket   string      // instead of hosts
+	Database string      //
+}
+
+// defaultMySQLPort is what IANA gave MySQL.
+const defaultMySQLPort = "3306"
+
+// ParseURL reads a database URL; errors (ErrInvalid) name the part that is wrong, never the password.
+func ParseURL(raw string) (URL, error) {
+	scheme, rest, ok := strings.Cut(raw, ":")
+	if !ok {
+		return URL{}, fail(ErrInvalid, "database URL has no scheme; write sqlite:PATH or mysql://USER@HOST/DATABASE")
+	}
+	switch scheme {
+	case "sqlite":
+		path := rest
+		if strings.HasPrefix(rest, "//") {
+			path = rest[len("//"):]
+			if !strings.HasPrefix(path, "/") {
+				return URL{}, fail(ErrInvalid, "database URL sqlite:%s names a host; write sqlite:///ABSOLUTE/PATH or sqlite:PATH", rest)
+			}
+		}
+		if path == "" || strings.HasSuffix(path, "/") || strings.ContainsRune(path, 0) {
+			return URL{}, fail(ErrInvalid, "database URL sqlite: names no file; write sqlite:///PATH/pool.db")
+		}
+		return URL{Path: path}, nil
+	case "mysql", "mariadb":
+		return parseMySQLURL(rest)
+	default:
+		return URL{}, fail(ErrInvalid, "database URL has the unknown scheme %q; use sqlite: or mysql:", scheme)
+	}
+}
+
+func parseMySQLURL(rest string) (URL, error) {
+	bad := func(format string, args ...any) (URL, error) {
+		return URL{}, fail(ErrInvalid, "database URL mysql:…: "+format+"; write mysql://USER@HOST/DATABASE", args...)
+	}
+	rest, ok := strings.CutPrefix(rest, "//")
+	if !ok {
+		return bad("// is missing")
+	}
+	var u URL
+	rest, query, _ := strings.Cut(rest, "?")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		user, password, _ := strings.Cut(rest[:i], ":")
+		rest = rest[i+1:]
+		var err error
+		if u.User, err = url.PathUnescape(user); err != nil {
+			return bad("the user name has a broken %%-escape")
+		}
+		plain, err := url.PathUnescape(password)
+		if err != nil {
+			return bad("the password has a broken %%-escape")
+		}
+		u.Password = secret.New(plain)
+	}
+	hosts, database, _ := strings.Cut(rest, "/")
+	var err error
+	if u.Database, err = url.PathUnescape(database); err != nil || strings.Contains(u.Database, "/") {
+		return bad("%q is no database name", database)
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return bad("what follows ? is not readable")
+	}
+	for key := range values {
+		if key != "socket" {
+			return bad("unknown option %q; the one option is socket", key)
+		}
+	}
+	u.Socket = values.Get("socket")
+	if u.Socket != "" {
+		return u, nil
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		hostport, err := parseHost(host)
+		if err != "" {
+			return bad("%s", err)
+		}
+		u.Hosts = append(u.Hosts, hostport)
+	}
+	return u, nil
+}
+
+// parseHost makes HOST, HOST:PORT or [IPV6]:PORT a host:port; the second result says what is wrong.
+func parseHost(s string) (hostport, problem string) {
+	host, port := s, defaultMySQLPort
+	if strings.HasSuffix(s, "]") && strings.HasPrefix(s, "[") {
+		host = s[1 : len(s)-1]
+	} else if strings.ContainsRune(s, ':') {
+		var err error
+		if host, port, err = net.SplitHostPort(s); err != nil {
+			return "", strconv.Quote(s) + " is no host; an IPv6 address stands in brackets"
+		}
+	}
+	if host == "" {
+		return "", "a host is empty"
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", strconv.Quote(port) + " is no port"
+	}
+	return net.JoinHostPort(host, port), ""
+}
+
+// String writes the URL without its password.
+func (u URL) String() string {
+	if u.Path != "" {
+		if strings.HasPrefix(u.Path, "/") {
+			return "sqlite://" + u.Path
+		}
+		return "sqlite:" + u.Path
+	}
+	var b strings.Builder
+	b.WriteString("mysql://")
+	if u.User != "" {
+		b.WriteString(url.PathEscape(u.User))
+		b.WriteByte('@')
+	}
+	if u.Socket != "" {
+		b.WriteString("localhost")
+	} else {
+		b.WriteString(strings.Join(u.Hosts, ","))
+	}
+	b.WriteByte('/')
+	b.WriteString(url.PathEscape(u.Database))
+	if u.Socket != "" {
+		b.WriteString("?socket=")
+		b.WriteString(url.QueryEscape(u.Socket))
+	}
+	return b.String()
+}
+
+// remote reports whether a connection leaves this machine.
+func (u URL) remote() bool {
+	for _, hostport := range u.Hosts {
+		host, _, _ := net.SplitHostPort(hostport)
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return true
+		}
+	}
+	return false
+}
