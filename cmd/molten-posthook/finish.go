@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/molteniron/molteniron/cmd/internal/cli"
+	"github.com/molteniron/molteniron/cmd/internal/hookcli"
+	"github.com/molteniron/molteniron/pkg/hook"
+	"github.com/molteniron/molteniron/pkg/pool"
+)
+
+const about = `
+molten-posthook checks back in all bare-metal machines that a CI build holds, and removes the files
+that molten-prehook wrote for it. Run it after every build, whatever became of it: it needs no file,
+and does nothing where nothing was checked out. Running it twice, before molten-prehook or beside it is
+safe; a molten-prehook of the same build that comes later is refused.`
+
+const examples = `  molten-posthook                                       # all that this Jenkins build holds
+  molten-posthook --slot db                             # only what the build checked out with --slot db
+  molten-posthook --owner https://ci.example.org/job/nightly/1041/ --result ABORTED
+  molten-posthook --owner "$USER"                       # by hand`
+
+// settings are the flags.
+type settings struct {
+	request  hook.Return
+	slot     string
+	config   string
+	database string
+}
+
+func (s *settings) command() hookcli.Command {
+	c := hookcli.New(program)
+	c.About, c.Examples, c.Exits = about, examples, []int{0, 1, 2, 13, 14, 15, 129, 130, 143}
+	f, r := c.Flags, &s.request
+	f.StringVar(&r.Owner, "owner", "", "whose machines: `NAME`; by default the build's: $BUILD_URL, else controller, $JOB_NAME and $BUILD_NUMBER")
+	f.StringVar(&s.slot, "slot", "", "only the checkout of this slot: `NAME`, '' is the one without a slot (default: all)")
+	f.StringVar(&r.EnvFile, "env-file", "", "the file that molten-prehook wrote: `PATH`; it need not exist (default: where molten-prehook puts it)")
+	f.StringVar(&r.Result, "result", "", "the build's result, kept with the history: `RESULT` (default: $BUILD_RESULT, which PostBuildScript sets)")
+	f.BoolVar(&r.Dirty, "dirty", false, "the machines need cleaning before their next build")
+	f.StringVar(&s.config, "config", "", "configuration `FILE`")
+	f.StringVar(&s.database, "database", "", "`URL` of the database: sqlite:///PATH or mysql://USER@HOST/NAME")
+	return c
+}
+
+// finish is what the program does.
+func finish(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	var s settings
+	command := s.command()
+	if work, err := command.Parse(args, getenv, stdout); err != nil || !work {
+		return err
+	}
+	if command.Flags.Changed("slot") {
+		s.request.Slot = &s.slot
+	}
+	host := cli.Settings{Program: program, Command: program, Getenv: getenv, Stderr: stderr}
+	if err := host.LoadConfig(command.Flags, "database"); err != nil {
+		return err
+	}
+	return hook.Finish(ctx, hook.Process{
+		Program: program, Getenv: getenv, Stdout: stdout, Stderr: stderr, Controller: host.Config.Controller,
+		Log:  func(w io.Writer) *slog.Logger { return cli.NewLogger(w, program, host.Config.LogFormat) },
+		Open: func(ctx context.Context) (*pool.DB, error) { return cli.OpenPool(ctx, host) },
+	}, s.request)
+}

@@ -1,0 +1,152 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/molteniron/molteniron/pkg/pool"
+)
+
+// finishTime is the most that Finish takes: no time limit of Jenkins covers a post-build step, and one
+// that hangs keeps its executor.
+const finishTime = 60 * time.Second
+
+// Return is what Finish is asked for. Zero values are the defaults.
+type Return struct {
+	Owner   string  // "" is the build, by the environment
+	Slot    *string // nil is all slots
+	EnvFile string  // "" is beside the workspace; it need not exist
+	Result  string  // of the build; "" is BUILD_RESULT of the environment
+	Dirty   bool    // the nodes need cleaning before their next build
+}
+
+// Finish gives back all that a build holds and removes the files that Prepare wrote for it. It may be
+// called at any time, also twice, before Prepare and beside it: finding nothing is no error, and closes
+// the owner to a Prepare that is still on its way. What was taken back before is a
+// *pool.TakenBackError, which names the present holders; the files are removed then too.
+//
+// It blocks for at most 60 s, and for 1.5 s from the moment when ctx ends: a second abort of the build
+// must not keep the nodes. Errors are those of package pool.
+func Finish(ctx context.Context, p Process, r Return) error {
+	if r.Slot != nil {
+		if err := checkSlot(*r.Slot); err != nil {
+			return err
+		}
+	}
+	owner, err := p.owner(r.Owner)
+	if err != nil {
+		return err
+	}
+	if r.Result == "" {
+		r.Result = p.Getenv("BUILD_RESULT")
+	}
+	work, cancel := lasting(ctx)
+	defer cancel()
+
+	mine := func(id identity) bool { return id.Owner == owner && (r.Slot == nil || id.Slot == *r.Slot) }
+	paths := p.envFiles(r)
+
+	released, err := p.release(work, pool.ReleaseRequest{
+		Owner: owner, Slot: r.Slot, Result: strings.ToUpper(r.Result), Dirty: r.Dirty, CloseOwner: true,
+	})
+	if err != nil && !errors.Is(err, pool.ErrConflict) {
+		return ended(work, err) // the files stay: whoever tries again may need them
+	}
+	if left := remove(mine, paths...); left != nil {
+		err = errors.Join(err, fmt.Errorf("a file with passwords is left: %w", left))
+	}
+	for _, folder := range folders(paths, p.envFolder()) {
+		sweep(folder, mine)
+	}
+	p.tell(work, owner, released)
+	return err
+}
+
+// lasting gives a context that ends after finishTime, or a little after ctx did, with its cause.
+func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	timed, cancelTime := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+	work, cancel := context.WithCancelCause(timed)
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(undoTime):
+			cancel(context.Cause(ctx))
+		case <-work.Done():
+		}
+	})
+	return work, func() {
+		stop()
+		cancel(nil)
+		cancelTime()
+	}
+}
+
+func (p Process) release(ctx context.Context, r pool.ReleaseRequest) ([]pool.Released, error) {
+	db, err := p.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	return db.Release(ctx, r)
+}
+
+// envFiles lists where the build's env files may be, by r, else all that lie where Prepare puts them.
+func (p Process) envFiles(r Return) []string {
+	switch {
+	case r.EnvFile == "-":
+		return nil
+	case r.EnvFile != "":
+		return []string{r.EnvFile}
+	case r.Slot != nil:
+		return []string{p.envFile(*r.Slot)}
+	}
+	entries, _ := os.ReadDir(p.envFolder()) // a folder that is not there holds no file
+	var paths []string
+	for _, e := range entries {
+		// By its manifest too, when the build has removed the env file itself.
+		name := strings.TrimSuffix(e.Name(), manifestSuffix)
+		if _, ok := slotOf(name); ok {
+			paths = append(paths, filepath.Join(p.envFolder(), name))
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// folders lists the folders of the paths and the one given, each once.
+func folders(paths []string, more string) []string {
+	list := []string{more}
+	for _, path := range paths {
+		list = append(list, filepath.Dir(path))
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// tell says what was given back. Nobody need hear it: an error of the write changes nothing.
+func (p Process) tell(ctx context.Context, owner string, released []pool.Released) {
+	c := p.newConsole(func(error) {})
+	defer c.close()
+	say := func(format string, args ...any) { _ = c.say(ctx, slog.LevelInfo, format, args...) }
+	if len(released) == 0 {
+		say("nothing to give back for %q", owner)
+	}
+	for _, r := range released {
+		a := r.Allocation
+		nodes := strings.Join(a.NodeNames(), ", ")
+		switch {
+		case r.Again:
+			say("allocation %d (%s) was given back before", a.ID, nodes)
+		case len(a.Nodes) == 0:
+			say("allocation %d left the queue", a.ID)
+		default:
+			say("%s given back (allocation %d)", nodes, a.ID)
+		}
+	}
+}

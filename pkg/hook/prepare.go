@@ -1,0 +1,230 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/molteniron/molteniron/pkg/pool"
+	"github.com/molteniron/molteniron/pkg/secret"
+)
+
+// undoTime is what Prepare takes to give back what it got: Jenkins starts the post-hook 5 s after it
+// asked all processes of a build to end, and a hook is to be gone in 2 s.
+const undoTime = 1500 * time.Millisecond
+
+// Request is what Prepare is asked for. Zero values are the defaults.
+type Request struct {
+	Owner    string // "" is the build, by the environment
+	Slot     string
+	Pool     string
+	Groups   []pool.Group
+	Priority int
+	Wait     time.Duration // in the queue; the build's time limit caps it; 0 is not at all
+	Lease    time.Duration // 0 is the pool's; a build with a time limit gets that and half an hour at least
+	EnvFile  string        // "" is beside the workspace, "-" is Stdout
+	JSONFile string        // "" is none
+	Adopt    string        // env file of the allocation to take over; then nothing is asked of the pool
+}
+
+// prepare is one run of Prepare.
+type prepare struct {
+	Process
+	Request
+	owner      string
+	makeFolder bool          // of the env file, where nobody chose it
+	leastLease time.Duration // what the build's time limit asks for
+	adopted    secret.Text   // the token of what is taken over
+	console    *console
+	db         *pool.DB
+}
+
+// Prepare checks nodes out for a build and writes its files; it blocks for at most the wait and what
+// the database takes. The files are there, and the lease runs, exactly when it returns nil.
+//
+// When ctx ends, when Stderr or Stdout can no longer be written, or when a file cannot, what was done
+// is undone within 1.5 s; the error then says why, and what could not be undone, with until when that
+// stays. A cause of ctx is found in it by errors.Is. Other errors are those of package pool.
+func Prepare(ctx context.Context, p Process, r Request) error {
+	run := &prepare{Process: p, Request: r}
+	if err := run.resolve(); err != nil {
+		return err
+	}
+	if err := run.clearStale(); err != nil {
+		return err
+	}
+	db, err := p.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	run.db = db
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	run.console = p.newConsole(func(err error) { cancel(lost(err)) })
+	defer run.console.close()
+	if r.Adopt != "" {
+		return run.adopt(ctx)
+	}
+	return run.allocate(ctx)
+}
+
+// lost is why Prepare stops when nobody can read what it writes: the build is dead.
+func lost(err error) error {
+	return fmt.Errorf("nobody reads this program's output any more: %w", err)
+}
+
+// resolve settles what the environment decides, and refuses what needs no database to be refused.
+func (p *prepare) resolve() (err error) {
+	if err := checkSlot(p.Slot); err != nil {
+		return err
+	}
+	if p.owner, err = p.Process.owner(p.Request.Owner); err != nil {
+		return err
+	}
+	if p.Adopt != "" {
+		id, err := identify(p.Adopt)
+		switch {
+		case err != nil:
+			return invalid("--adopt: %w", err)
+		case id.Owner != p.owner || id.Token.IsZero():
+			return invalid("--adopt %s: the file is from a checkout of %q, not of %q", p.Adopt, id.Owner, p.owner)
+		}
+		p.adopted = id.Token
+	}
+	if p.EnvFile == "" {
+		p.EnvFile = p.Process.envFile(p.Slot)
+		p.makeFolder = true
+	}
+	if p.EnvFile == "-" && p.jenkins() {
+		return invalid("--env-file -: refused in a Jenkins build, because the passwords would be in its console log; leave --env-file away, the file is then %s",
+			p.Process.envFile(p.Slot))
+	}
+	if limit := p.limit(); limit > 0 {
+		p.Wait = min(p.Wait, limit)
+		p.leastLease = (limit + leaseMargin + time.Second - 1).Truncate(time.Second)
+	}
+	return nil
+}
+
+// files lists the files to be written, the env file last: who finds it finds the others.
+func (p *prepare) files() []string {
+	var paths []string
+	if p.JSONFile != "" {
+		paths = append(paths, p.JSONFile)
+	}
+	if p.EnvFile != "-" {
+		paths = append(paths, p.EnvFile)
+	}
+	return paths
+}
+
+// clearStale makes sure, before anything can fail, that the build will not read another build's file:
+// those are removed. A file that no pre-hook wrote is not ours to remove or replace.
+func (p *prepare) clearStale() error {
+	others := func(id identity) bool { return id.Owner != p.owner }
+	for _, path := range p.files() {
+		_, err := identify(path)
+		switch {
+		case errors.Is(err, errForeign):
+			return invalid("%w; remove it, or name another file", err)
+		case err == nil || errors.Is(err, fs.ErrNotExist):
+			err = remove(others, path)
+		}
+		if err != nil {
+			return fmt.Errorf("a file of an earlier build may be in the way: %w", err)
+		}
+		if !p.makeFolder || path != p.EnvFile {
+			// Better told now than after an hour in the queue.
+			if _, err := os.Stat(filepath.Dir(path)); err != nil {
+				return fmt.Errorf("no folder for %s: %w", path, err)
+			}
+		}
+		sweep(filepath.Dir(path), func(identity) bool { return false })
+	}
+	return nil
+}
+
+// clearOwn removes what an earlier allocation of this owner left: the ticket is accepted, so that one
+// is over. Who was refused leaves it, because it is another process's, which may be at work.
+func (p *prepare) clearOwn() {
+	mine := func(id identity) bool { return id.Owner == p.owner }
+	_ = remove(mine, p.files()...) // what stays is replaced, or that fails
+}
+
+func (p *prepare) allocate(ctx context.Context) error {
+	if err := p.stretchLease(ctx); err != nil {
+		return err
+	}
+	host, _ := os.Hostname() // "" tells as much
+	request := pool.Request{
+		Owner: p.owner, Slot: p.Slot, Pool: p.Pool, Groups: p.Groups, Priority: p.Priority, Lease: p.Lease,
+		Labels: p.labels(), Where: fmt.Sprintf("%s pid %d", host, os.Getpid()),
+	}
+	clearOwn := sync.OnceFunc(p.clearOwn)
+	a, err := p.db.Allocate(ctx, request, pool.AllocateOptions{
+		Wait: p.Wait,
+		Progress: func(at pool.Position) {
+			clearOwn()
+			p.console.progress(at)
+		},
+	})
+	if err == nil || errors.Is(err, pool.ErrNoNode) {
+		clearOwn()
+	}
+	if err != nil {
+		return ended(ctx, err)
+	}
+	return p.hand(ctx, a, func() error {
+		a.State = pool.Claimed // it may be, whatever error we get
+		claimed, err := p.db.Claim(ctx, a.Token)
+		if err == nil {
+			a.ExpiresAt = claimed.ExpiresAt
+		}
+		return err
+	})
+}
+
+// stretchLease makes the lease outlast the build's time limit.
+func (p *prepare) stretchLease(ctx context.Context) error {
+	if p.leastLease == 0 {
+		return nil
+	}
+	if p.Lease == 0 {
+		info, err := p.db.Pool(ctx, p.Pool)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		p.Lease = info.Policy.Lease
+	}
+	p.Lease = max(p.Lease, p.leastLease)
+	return nil
+}
+
+// ended gives an error under a context that was ended its cause, which a call that was cut off may
+// have lost.
+func ended(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) && err.Error() == context.Canceled.Error() {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", cause, err)
+}
+
+// adopt takes over what the build holds already and writes the files anew.
+func (p *prepare) adopt(ctx context.Context) error {
+	a, err := p.db.Adopt(ctx, p.adopted, p.owner, p.Slot)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	return p.hand(ctx, a, func() error { return nil })
+}
