@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -54,7 +55,8 @@ func JSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// YAML writes what JSON would write, as block YAML with the same keys in the same order.
+// YAML writes what JSON would write, as block YAML with the same keys in the same order. v may be any
+// value that encoding/json takes.
 func YAML(v any) ([]byte, error) {
 	text, err := JSON(v)
 	if err != nil {
@@ -80,9 +82,8 @@ func YAML(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// yamlTree reads the next value as a tree. Plain words get no quotes; the encoder puts them back where a
-// word would change its type. Every other string gets double quotes, so that no rule of YAML about
-// blanks, breaks or indicators decides what a password is.
+// yamlTree reads the next value as a tree. Plain words get no quotes, every other string gets double
+// ones, so that no rule of YAML about blanks, breaks or indicators decides what a password is.
 func yamlTree(d *json.Decoder) (*yaml.Node, error) {
 	token, err := d.Token()
 	if err != nil {
@@ -118,13 +119,19 @@ func yamlTree(d *json.Decoder) (*yaml.Node, error) {
 	}
 }
 
-// plainWord reports whether s, seen as a string, needs no quotes for its characters' sake.
+// plainWord reports whether s needs no quotes in any YAML reader. Those of YAML 1.1 (PyYAML is one)
+// take 10:20:30 for a number of seconds, 1_000 for a thousand and y for true, which yaml.v3 does not
+// know of: so a word begins with a letter and is none of theirs.
 func plainWord(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off", "true", "false", "null":
+		return false
+	}
 	for i := range len(s) {
 		c := s[i]
 		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.':
-		case i > 0 && (c == '-' || c == '/' || c == '+' || c == ':' && i+1 < len(s)):
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
+		case i > 0 && (c >= '0' && c <= '9' || c == '.' || c == '-' || c == '/' || c == '+' || c == ':' && i+1 < len(s)):
 		default:
 			return false
 		}

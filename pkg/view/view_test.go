@@ -309,6 +309,20 @@ func jsonNumbers(v any) any {
 	return v
 }
 
+// What YAML 1.1 would not read as a text has quotes, though YAML 1.2 needs none.
+func TestYAMLQuotes(t *testing.T) {
+	for s, want := range map[string]string{
+		"bm-01": "bm-01", "de:ad:be:ef:00:01": "de:ad:be:ef:00:01", "a/b+c.d_e": "a/b+c.d_e",
+		"10:11:12:13:14:15": `"10:11:12:13:14:15"`, "1_000": `"1_000"`, "0b1": `"0b1"`, "y": `"y"`, "No": `"No"`, "off": `"off"`,
+		"2026-01-02": `"2026-01-02"`, "~": `"~"`, "<<": `"<<"`, "a:": `"a:"`, "a b": `"a b"`, ".inf": `".inf"`, "-1": `"-1"`, "": `""`,
+	} {
+		got, err := view.YAML([]string{s})
+		if err != nil || string(got) != "- "+want+"\n" {
+			t.Errorf("%q is %q (%v), want - %s", s, got, err, want)
+		}
+	}
+}
+
 func TestYAML(t *testing.T) {
 	got, err := view.YAML(view.NewNode(node(), false))
 	if err != nil {
@@ -329,7 +343,7 @@ since: "2026-01-02T02:04:05Z"
 expires_at: "2026-01-02T09:04:05Z"
 bmc:
   driver: ipmi
-  address: 10.0.0.1
+  address: "10.0.0.1"
   port: 623
   system_id: ""
   verify: ""
@@ -344,7 +358,7 @@ cpus: 8
 ram_mb: 2048
 disk_gb: 32
 ips:
-  - 10.1.2.3
+  - "10.1.2.3"
 properties:
   rack: B4
 cost: -1
