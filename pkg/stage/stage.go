@@ -25,6 +25,11 @@ type File struct {
 	Path string
 	// Content writes what the file is to hold. Its error ends Write, which wraps it with the path.
 	Content func(io.Writer) error
+	// Edit is given instead of Content for a file that is somebody else's and only in part ours: it makes
+	// the new content from what the file holds, nil when there is none yet. The file keeps its mode, and
+	// its owner where the system lets it. Here a symbolic link is refused: it would be replaced by a copy
+	// of what it points to. So is a file above 16 MiB.
+	Edit func(before []byte) ([]byte, error)
 	// Mode is the permissions, exactly (the umask is not asked); 0 is the package's Mode.
 	Mode fs.FileMode
 	// MakeFolder makes the file's folder, and those above it, with mode 0700 where they are missing, as
@@ -91,12 +96,30 @@ func (s *Staged) write(f File) error {
 	if mode == 0 {
 		mode = Mode
 	}
+	var before fs.FileInfo
+	if f.Edit != nil {
+		var content []byte
+		content, before, err = read(path)
+		if err == nil {
+			content, err = f.Edit(content)
+		}
+		if err != nil {
+			return fmt.Errorf("edit %s: %w", path, cause(err))
+		}
+		f.Content = Bytes(content)
+	}
 
 	temporary := temporaryName(path)
 	// O_EXCL does not follow a link that stands there.
 	out, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	if before != nil {
+		mode = before.Mode().Perm()
+		if owner, ok := before.Sys().(*syscall.Stat_t); ok {
+			_ = out.Chown(int(owner.Uid), int(owner.Gid)) // only root can, for others' files
+		}
 	}
 	err = fill(out, f.Content, mode)
 	var info fs.FileInfo
@@ -112,6 +135,37 @@ func (s *Staged) write(f File) error {
 	}
 	s.files = append(s.files, staged{path: path, temporary: temporary, info: info})
 	return nil
+}
+
+// maxEdit bounds what is read of a file to edit: it is a person's configuration, and a slip that names
+// a disk image must not fill the memory.
+const maxEdit = 16 << 20
+
+// read reads a file that is to be edited; both results are nil when there is none.
+func read(path string) ([]byte, fs.FileInfo, error) {
+	// O_NONBLOCK: opening a named pipe would wait for its writer.
+	in, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, nil
+	case errors.Is(err, syscall.ELOOP):
+		return nil, nil, errors.New("it is a symbolic link; name the file that it points to")
+	case err != nil:
+		return nil, nil, err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, errors.New("it is no regular file")
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxEdit+1))
+	if err == nil && len(text) > maxEdit {
+		err = fmt.Errorf("it is larger than %d bytes", maxEdit)
+	}
+	return text, info, err
 }
 
 func fill(out *os.File, content func(io.Writer) error, mode fs.FileMode) error {

@@ -226,6 +226,63 @@ func TestCommitIntoRemovedFolder(t *testing.T) {
 	want(t, folder, map[string]string{})
 }
 
+func TestEdit(t *testing.T) {
+	folder := t.TempDir()
+	put(t, filepath.Join(folder, "old"), "a=1\n", 0o640)
+	if err := os.Chmod(filepath.Join(folder, "old"), 0o640); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	edit := func(before []byte) ([]byte, error) {
+		if before == nil {
+			return []byte("new"), nil
+		}
+		return append(before, "b=2\n"...), nil
+	}
+	s, err := stage.Write([]stage.File{
+		{Path: filepath.Join(folder, "old"), Edit: edit, Mode: 0o666},
+		{Path: filepath.Join(folder, "fresh"), Edit: edit},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, folder, map[string]string{"old": "-rw-r----- a=1\nb=2\n", "fresh": "-rw------- new"})
+}
+
+func TestEditRefuses(t *testing.T) {
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	put(t, at("file"), "", 0o644)
+	put(t, at("huge"), "", 0o644)
+	if err := os.Truncate(at("huge"), 17<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", at("link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(at("pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, says := range map[string]string{
+		"link": "edit FOLDER/link: it is a symbolic link; name the file that it points to",
+		"pipe": "edit FOLDER/pipe: it is no regular file",
+		"huge": "edit FOLDER/huge: it is larger than 16777216 bytes",
+		"file": "edit FOLDER/file: line 3 has no end",
+	} {
+		_, err := stage.Write([]stage.File{{Path: at(name), Edit: func([]byte) ([]byte, error) {
+			return nil, errors.New("line 3 has no end")
+		}}})
+		if err == nil || strings.ReplaceAll(err.Error(), folder, "FOLDER") != says {
+			t.Errorf("got  %v\nwant %s", err, says)
+		}
+	}
+	if entries, _ := os.ReadDir(folder); len(entries) != 4 {
+		t.Errorf("something is left: %v", entries)
+	}
+}
+
 // A tiny file system of its own is the one true full disk; it takes root and a kernel that allows it.
 func TestFullDisk(t *testing.T) {
 	folder := t.TempDir()
