@@ -70,38 +70,33 @@ func (db *DB) allocate(ctx context.Context, k *ticket, deadline time.Time, o All
 		return nil, err
 	}
 	own, err := db.serve(ctx, k, o.Wait <= 0, true)
-	if err == nil && own.state == Waiting {
+	if err == nil && own.State == Waiting {
 		own, err = db.wait(ctx, k, deadline, o)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if own.state != Granted {
+	if own.State != Granted {
 		return nil, db.endedError(k, own)
 	}
-	return db.granted(ctx, k)
+	return db.granted(ctx, k, own)
 }
 
-// granted reads what a granted ticket has got.
-func (db *DB) granted(ctx context.Context, k *ticket) (*Allocation, error) {
-	list, err := db.loadAllocations(ctx, true, `SELECT `+allocationColumns+` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
-		WHERE a.id = ?`, k.id)
-	if err != nil {
+// granted reads the nodes that a granted ticket has got.
+func (db *DB) granted(ctx context.Context, k *ticket, own ownState) (*Allocation, error) {
+	a := own.allocation()
+	a.Token, a.Labels = k.token, k.Labels
+	if err := db.loadHeld(ctx, true, map[int64]*Allocation{a.ID: &a}, []int64{a.ID}); err != nil {
 		return nil, err
 	}
-	list[0].Token = k.token
-	return &list[0], nil
+	return &a, nil
 }
 
 // ownState is what a client reads of its own allocation.
-type ownState struct {
-	state  State
-	reason EndReason
-	detail string
-}
+type ownState struct{ allocationRow }
 
 func (db *DB) endedError(k *ticket, own ownState) error {
-	switch own.reason {
+	switch own.EndReason {
 	case EndTimeout:
 		return fail(ErrNoNode, "no node free in pool %s within the wait for %s; see moltenironctl queue --pool %s", k.Pool, Describe(k.Groups), k.Pool)
 	case EndImpossible:
@@ -109,9 +104,9 @@ func (db *DB) endedError(k *ticket, own ownState) error {
 	case EndClosed:
 		return closedError(k.Owner)
 	}
-	text := fmt.Sprintf("the allocation of %q was %s meanwhile", k.Owner, own.reason)
-	if own.detail != "" {
-		text += " (" + own.detail + ")"
+	text := fmt.Sprintf("the allocation of %q was %s meanwhile", k.Owner, own.EndReason)
+	if own.EndDetail != "" {
+		text += " (" + own.EndDetail + ")"
 	}
 	return &Error{Class: ErrConflict, Text: text}
 }
@@ -126,17 +121,14 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		}
 		var row struct {
 			poolRow
-			State      State     `db:"state"`
-			EndReason  EndReason `db:"end_reason"`
-			EndDetail  string    `db:"end_detail"`
-			AliveUntil stamp     `db:"alive_until"`
+			allocationRow
 		}
-		if err := t.Get(&row, `SELECT `+poolColumns+`, a.state, a.end_reason, a.end_detail, w.alive_until FROM allocations a
+		if err := t.Get(&row, `SELECT `+poolColumns+`, `+allocationColumns+` FROM allocations a
 			JOIN pools p ON p.name = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ?`, k.id); err != nil {
 			return err
 		}
-		own = ownState{row.State, row.EndReason, row.EndDetail}
-		if own.state != Waiting {
+		own = ownState{row.allocationRow}
+		if own.State != Waiting {
 			return nil
 		}
 		p := &row.poolRow
@@ -156,8 +148,8 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 				return err
 			}
 		}
-		if t.granted[k.id] {
-			own.state = Granted
+		if expires, ok := t.granted[k.id]; ok {
+			own.State, own.GrantedAt, own.ExpiresAt = Granted, at(t.now), at(expires)
 			return nil
 		}
 		reason := EndReason("")
@@ -183,10 +175,10 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			return err
 		}
 		if still != Waiting {
-			own = ownState{Ended, EndClosed, ""}
+			own.State, own.EndReason = Ended, EndClosed
 			return nil
 		}
-		own = ownState{Ended, reason, ""}
+		own.State, own.EndReason = Ended, reason
 		_, err = t.end(p, []ending{{ID: k.id, Owner: k.Owner, Slot: k.Slot, State: Waiting, Reason: reason}})
 		return err
 	})
@@ -231,17 +223,13 @@ const (
 
 // pollRow is the one statement of a look.
 type pollRow struct {
-	State      State     `db:"state"`
-	EndReason  EndReason `db:"end_reason"`
-	EndDetail  string    `db:"end_detail"`
-	AliveUntil stamp     `db:"alive_until"`
-	TokenKey   *string   `db:"token"`
-	RankAt     stamp     `db:"rank_at"`
-	QueuedAt   stamp     `db:"queued_at"`
-	Version    int64     `db:"version"`
-	NextDue    stamp     `db:"next_due"`
-	LastNow    stamp     `db:"last_now"`
-	Clock      stamp     `db:"clock"`
+	allocationRow
+	TokenKey *string `db:"token"`
+	RankAt   stamp   `db:"rank_at"`
+	Version  int64   `db:"version"`
+	NextDue  stamp   `db:"next_due"`
+	LastNow  stamp   `db:"last_now"`
+	Clock    stamp   `db:"clock"`
 }
 
 // wait looks at the own row until it no longer waits or the deadline has come, keeps the heartbeat, and
@@ -267,18 +255,18 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 				return ownState{}, err
 			}
 			own, err := db.serve(ctx, k, false, false)
-			if err != nil || own.state != Waiting {
+			if err != nil || own.State != Waiting {
 				return own, err
 			}
 			continue
 		case row.State != Waiting && row.State != Ended && (row.TokenKey == nil || *row.TokenKey != k.tokenKey):
 			return ownState{}, fail(ErrConflict, "the ticket of %q was taken over by a newer client of the same owner and slot", k.Owner)
 		case row.State != Waiting:
-			return ownState{row.State, row.EndReason, row.EndDetail}, nil
+			return ownState{row.allocationRow}, nil
 		}
 		if !row.NextDue.IsZero() && !row.NextDue.After(now) {
 			own, err := db.serve(ctx, k, false, false)
-			if err != nil || own.state != Waiting {
+			if err != nil || own.State != Waiting {
 				return own, err
 			}
 		}
@@ -322,8 +310,7 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 
 func (db *DB) look(ctx context.Context, k *ticket) (pollRow, error) {
 	var row pollRow
-	err := db.get(ctx, &row, `SELECT a.state, a.end_reason, a.end_detail, w.alive_until, w.token, a.rank_at, a.queued_at,
-		l.version, l.next_due, l.last_now, `+db.dialect.clock+` AS clock
+	err := db.get(ctx, &row, `SELECT `+allocationColumns+`, w.token, a.rank_at, l.version, l.next_due, l.last_now, `+db.dialect.clock+` AS clock
 		FROM allocations a JOIN pool_locks l ON l.pool = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ?`, k.id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row, fail(ErrNotFound, "the allocation of %q is gone from the database", k.Owner)

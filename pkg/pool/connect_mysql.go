@@ -150,6 +150,7 @@ func mysqlConfig(u URL, addr string, password secret.Text) *mysql.Config {
 		cfg.Net = "unix"
 	}
 	cfg.InterpolateParams = true // one round trip a statement instead of three
+	cfg.MultiStatements = true   // the writes of a transaction in one more
 	cfg.ParseTime, cfg.Loc = true, time.UTC
 	cfg.ClientFoundRows = true // a write of the same value counts, as on SQLite
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = dialTimeout, ioTimeout, ioTimeout

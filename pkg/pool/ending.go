@@ -62,6 +62,13 @@ func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64,
 	for i, e := range endings {
 		ids[i], byID[e.ID] = e.ID, e
 	}
+	var open []openNode
+	if k.state != Waiting {
+		if err := t.list(&open, `SELECT allocation_id, node_id, node, generation FROM allocation_nodes
+			WHERE allocation_id IN (?) AND open_node IS NOT NULL ORDER BY allocation_id, position`, ids); err != nil {
+			return nil, err
+		}
+	}
 	guard, args := "", []any{now, k.reason, k.detail, k.result, ids, k.state}
 	if k.reason == EndExpired {
 		guard, args = " AND expires_at <= ?", append(args, now) // an extension may have come between
@@ -80,13 +87,6 @@ func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64,
 		}
 	}
 
-	var open []openNode
-	if k.state != Waiting {
-		if err := t.list(&open, `SELECT allocation_id, node_id, node, generation FROM allocation_nodes
-			WHERE allocation_id IN (?) AND open_node IS NOT NULL ORDER BY allocation_id, position`, ids); err != nil {
-			return nil, err
-		}
-	}
 	detail := map[string]any{}
 	if k.detail != "" {
 		detail["reason"] = k.detail

@@ -98,7 +98,7 @@ func (t *tx) writeEvents() error {
 			}
 			args = append(args, at(t.now), t.operation, t.db.actor, e.Kind, e.Pool, e.Node, e.Owner, key, e.Slot, e.Allocation, e.Generation, e.Detail)
 		}
-		if _, err := t.ExecContext(t.ctx, `INSERT INTO events (at, operation, actor, kind, pool, node, owner, owner_key, slot, allocation_id,
+		if err := t.want(len(batch), `INSERT INTO events (at, operation, actor, kind, pool, node, owner, owner_key, slot, allocation_id,
 			generation, detail) VALUES `+values(len(batch), columns), args...); err != nil {
 			return err
 		}

@@ -153,6 +153,9 @@ func (db *DB) seed(ctx context.Context) error {
 		if err := story.writeEvents(); err != nil {
 			return err
 		}
+		if err := story.flush(); err != nil {
+			return err
+		}
 	}
 	if facts.Clusters == 0 && cluster != "" {
 		if _, err := t.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('cluster_uuid', ?)`, cluster); err != nil && db.classify(err) != classDuplicate {

@@ -313,7 +313,7 @@ func (t *tx) insertNodes(specs []NodeSpec, uids []string) error {
 				Ready, "", now, 0, "", now, 0, 0, 0, "", 0, nil, now)
 			t.event(Event{Kind: eventNodeAdded, Pool: s.Pool, Node: s.Name})
 		}
-		if _, err := t.ExecContext(t.ctx, `INSERT INTO nodes (uid, name, pool, bmc_driver, bmc_address, bmc_port, bmc_system_id, bmc_verify,
+		if _, err := t.exec(`INSERT INTO nodes (uid, name, pool, bmc_driver, bmc_address, bmc_port, bmc_system_id, bmc_verify,
 			bmc_user, bmc_password, arch, cpus, ram_mb, disk_gb, properties, cost, status, reason, status_since, maintenance, maint_reason,
 			ready_since, suspect, clean_attempts, strikes, check_result, generation, allocation_id, created_at) VALUES `+
 			values(end-start, columns), args...); err != nil {
@@ -358,7 +358,7 @@ func (t *tx) insertAddresses(macs, ips []any) error {
 		rows []any
 	}{{"node_macs (node_id, position, mac)", macs}, {"node_ips (node_id, position, ip)", ips}} {
 		for batch := range slices.Chunk(list.rows, 3*insertBatch) {
-			if _, err := t.ExecContext(t.ctx, `INSERT INTO `+list.into+` VALUES `+values(len(batch)/3, 3), batch...); err != nil {
+			if _, err := t.exec(`INSERT INTO `+list.into+` VALUES `+values(len(batch)/3, 3), batch...); err != nil {
 				return err
 			}
 		}

@@ -13,7 +13,7 @@ const tombstoneLife = 15 * time.Minute
 // poolRow is a row of pools: the policy as a transaction reads it.
 type poolRow struct {
 	Name          string   `db:"name"`
-	LeaseS        int64    `db:"lease_s"`
+	LeaseS        int64    `db:"pool_lease_s"`
 	MaxLeaseS     int64    `db:"max_lease_s"`
 	OnExpiry      OnExpiry `db:"on_expiry"`
 	GraceS        int64    `db:"grace_s"`
@@ -30,10 +30,12 @@ type poolRow struct {
 	StrikesBroken int      `db:"strikes_broken"`
 	Paused        bool     `db:"paused"`
 	PausedReason  string   `db:"paused_reason"`
+	HasQueue      bool     `db:"has_queue"` // somebody waits; read with the policy to save a round trip
 }
 
-const poolColumns = `p.name, p.lease_s, p.max_lease_s, p.on_expiry, p.grace_s, p.ageing_s, p.max_priority, p.cleaning, p.clean_limit_s,
-	p.verify, p.pick_up_s, p.max_hold_s, p.max_broken_pct, p.max_hold_pct, p.max_per_job_pct, p.strikes_broken, p.paused, p.paused_reason`
+const poolColumns = `p.name, p.lease_s AS pool_lease_s, p.max_lease_s, p.on_expiry, p.grace_s, p.ageing_s, p.max_priority, p.cleaning, p.clean_limit_s,
+	p.verify, p.pick_up_s, p.max_hold_s, p.max_broken_pct, p.max_hold_pct, p.max_per_job_pct, p.strikes_broken, p.paused, p.paused_reason,
+	EXISTS (SELECT 1 FROM allocations q WHERE q.pool = p.name AND q.state = 'waiting') AS has_queue`
 
 // poolRows reads the policies of locked pools.
 func (t *tx) poolRows(names ...string) (map[string]*poolRow, error) {
@@ -190,6 +192,9 @@ func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
 	if p.Paused {
 		return nil
 	}
+	if fresh != nil && !p.HasQueue {
+		return nil
+	}
 	if fresh == nil {
 		if first, err := ready.at(0); err != nil || first == nil {
 			return err // no free node, no walk
@@ -333,8 +338,8 @@ func (t *tx) applyGrants(p *poolRow, grants []grant) error {
 	n := 0
 	for _, g := range grants {
 		allocationIDs = append(allocationIDs, g.ID)
-		t.granted[g.ID] = true
 		expires := t.now.Add(seconds(g.LeaseS))
+		t.granted[g.ID] = expires
 		expiries.WriteString(" WHEN ? THEN ?")
 		expiryArgs = append(expiryArgs, g.ID, at(expires))
 		t.dueBy(p.Name, expires)

@@ -127,7 +127,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 		if k.id, err = result.LastInsertId(); err != nil {
 			return err
 		}
-		if _, err := t.ExecContext(t.ctx, `INSERT INTO waiters (allocation_id, token, alive_until, detached, location) VALUES (?, ?, ?, ?, ?)`,
+		if err := t.one(`INSERT INTO waiters (allocation_id, token, alive_until, detached, location) VALUES (?, ?, ?, ?, ?)`,
 			k.id, k.tokenKey, at(alive), k.detached, k.Where); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 )
 
@@ -25,7 +27,16 @@ type tx struct {
 	now       time.Time
 	locked    map[string]*poolLock
 	events    []eventRow
-	granted   map[int64]bool // allocations that this transaction granted
+	granted   map[int64]time.Time // allocations that this transaction granted, with the end of their leases
+	conn      *sqlx.Conn          // that the transaction runs on
+	writes    []write             // not sent yet
+}
+
+// write is a guarded write that waits to be sent with others.
+type write struct {
+	query string
+	args  []any
+	rows  int64 // that it must meet
 }
 
 // poolLock is the row of a pool that this transaction has locked.
@@ -57,11 +68,16 @@ func (db *DB) transact(ctx context.Context, fn func(*tx) error) error {
 }
 
 func (db *DB) try(ctx context.Context, operation string, uncertain bool, fn func(*tx) error) error {
-	begun, err := db.sql.BeginTxx(ctx, nil)
+	conn, err := db.sql.Connx(ctx)
 	if err != nil {
 		return err
 	}
-	t := &tx{Tx: begun, ctx: ctx, db: db, operation: operation, uncertain: uncertain, granted: map[int64]bool{}}
+	defer conn.Close() // back to the pool
+	begun, err := conn.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	t := &tx{Tx: begun, ctx: ctx, db: db, operation: operation, uncertain: uncertain, granted: map[int64]time.Time{}, conn: conn}
 	if err := fn(t); err != nil {
 		_ = begun.Rollback() // the first error is the one to tell
 		return err
@@ -186,19 +202,25 @@ func (t *tx) finish() error {
 			return err
 		}
 	}
-	return nil
+	return t.flush()
 }
 
-// Get, list and exec run one statement under the transaction's context. IN (?) takes a slice.
+// Get, list, exec and want run one statement under the transaction's context; IN (?) takes a slice.
 
 // Get reads one row into dest; sql.ErrNoRows when there is none.
 func (t *tx) Get(dest any, query string, args ...any) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
 	return t.GetContext(t.ctx, dest, query, args...)
 }
 
 func (t *tx) list(dest any, query string, args ...any) error {
 	query, args, err := sqlx.In(query, args...)
 	if err != nil {
+		return err
+	}
+	if err := t.flush(); err != nil {
 		return err
 	}
 	return t.SelectContext(t.ctx, dest, query, args...)
@@ -209,6 +231,9 @@ func (t *tx) exec(query string, args ...any) (rows int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
 	result, err := t.ExecContext(t.ctx, query, args...)
 	if err != nil {
 		return 0, err
@@ -216,13 +241,72 @@ func (t *tx) exec(query string, args ...any) (rows int64, err error) {
 	return result.RowsAffected()
 }
 
-// want runs a guarded write that must meet exactly n rows, else the transaction is repeated.
+// want is a guarded write that must meet exactly n rows, else the transaction is repeated. It is sent
+// with the writes around it, before the next statement that reads or at the end: its error comes then.
 func (t *tx) want(n int, query string, args ...any) error {
-	rows, err := t.exec(query, args...)
-	if err == nil && rows != int64(n) {
-		return errMoved
+	query, args, err := sqlx.In(query, args...)
+	if err != nil {
+		return err
 	}
-	return err
+	t.writes = append(t.writes, write{query, args, int64(n)})
+	return nil
+}
+
+// flush sends the writes that wait, on MySQL in one round trip.
+func (t *tx) flush() error {
+	writes := t.writes
+	if len(writes) == 0 {
+		return nil
+	}
+	t.writes = nil
+	if t.db.connector != nil && len(writes) > 1 {
+		return t.flushTogether(writes)
+	}
+	for _, w := range writes {
+		result, err := t.ExecContext(t.ctx, w.query, w.args...)
+		if err != nil {
+			return err
+		}
+		if rows, err := result.RowsAffected(); err != nil {
+			return err
+		} else if rows != w.rows {
+			return errMoved
+		}
+	}
+	return nil
+}
+
+// flushTogether sends several statements in one. database/sql would only tell the rows of the last, so
+// the driver is asked itself.
+func (t *tx) flushTogether(writes []write) error {
+	var query strings.Builder
+	var args []driver.NamedValue
+	return t.conn.Raw(func(raw any) error {
+		checker := raw.(driver.NamedValueChecker)
+		for i, w := range writes {
+			if i > 0 {
+				query.WriteByte(';')
+			}
+			query.WriteString(w.query)
+			for _, arg := range w.args {
+				v := driver.NamedValue{Ordinal: len(args) + 1, Value: arg}
+				if err := checker.CheckNamedValue(&v); err != nil {
+					return err
+				}
+				args = append(args, v)
+			}
+		}
+		result, err := raw.(driver.ExecerContext).ExecContext(t.ctx, query.String(), args)
+		if err != nil {
+			return err
+		}
+		for i, rows := range result.(mysql.Result).AllRowsAffected() {
+			if rows != writes[i].rows {
+				return errMoved
+			}
+		}
+		return nil
+	})
 }
 
 func (t *tx) one(query string, args ...any) error { return t.want(1, query, args...) }
