@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/molteniron/molteniron/pkg/secret"
 )
 
 // AllocateOptions say how long to wait and whom to tell.
 type AllocateOptions struct {
 	Wait     time.Duration  // in the queue; 0 is not at all
 	Progress func(Position) // called while waiting: at once, when something changed, and every minute; may be nil
+	Ticket   secret.Text    // of Enqueue: take it up instead of making a new one; the request is the ticket's
 }
 
 // Position is what a waiting client is told.
@@ -37,13 +40,20 @@ const undoTimeout = 1500 * time.Millisecond
 // closed, ErrNotFound for the pool, ErrInvalid for the request. When ctx ends, the ticket is undone
 // (within 1.5 s) and errors.Is finds the context's cause.
 func (db *DB) Allocate(ctx context.Context, r Request, o AllocateOptions) (*Allocation, error) {
+	if !o.Ticket.IsZero() {
+		r.Groups = []Group{{Count: 1}} // only to be checked: the ticket has its own
+	}
 	r, err := r.normalize()
 	if err != nil {
 		return nil, err
 	}
 	deadline := time.Now().Add(o.Wait)
 	k := newTicket(r)
-	a, err := db.allocate(ctx, k, deadline, o)
+	enter := db.enqueue
+	if !o.Ticket.IsZero() {
+		enter = func(ctx context.Context, k *ticket, _ time.Time) error { return db.takeUp(ctx, k, o.Ticket) }
+	}
+	a, err := db.allocate(ctx, k, enter, deadline, o)
 	if err != nil && (k.id != 0 || ctx.Err() != nil) {
 		if undo := db.undo(ctx, k, err); undo != nil {
 			err = errors.Join(err, undo)
@@ -65,8 +75,8 @@ func (db *DB) undo(ctx context.Context, k *ticket, cause error) error {
 	return nil
 }
 
-func (db *DB) allocate(ctx context.Context, k *ticket, deadline time.Time, o AllocateOptions) (*Allocation, error) {
-	if err := db.enqueue(ctx, k, deadline); err != nil {
+func (db *DB) allocate(ctx context.Context, k *ticket, enter func(context.Context, *ticket, time.Time) error, deadline time.Time, o AllocateOptions) (*Allocation, error) {
+	if err := enter(ctx, k, deadline); err != nil {
 		return nil, err
 	}
 	own, err := db.serve(ctx, k, o.Wait <= 0, true)

@@ -126,51 +126,24 @@ func (db *DB) Extend(ctx context.Context, r ExtendRequest) (*Allocation, error) 
 	if r.Lease < time.Second || r.Lease > maxSeconds || r.Lease%time.Second != 0 {
 		return nil, fail(ErrInvalid, "lease %s is not in whole seconds between 1s and ten years", r.Lease)
 	}
-	tokenKey, ownerKey := "", ""
-	if !r.Token.IsZero() {
-		tokenKey = hashKey(r.Token.Reveal())
-	} else if err := checkOwner(r.Owner, r.Slot); err != nil {
-		return nil, err
-	} else {
-		ownerKey = hashKey(r.Owner)
-	}
-	var id int64
-	var lost []allocationRow
-	err := db.transact(ctx, func(t *tx) error {
-		lost = nil
-		rows, err := rowsOf(t.ctx, t, tokenKey, ownerKey)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			if ownerKey != "" && row.Slot != r.Slot {
-				continue
-			}
-			switch {
-			case row.State == Claimed:
-				id = row.ID
-				return t.extend(row, r.Lease)
-			case row.State == Ended && row.EndReason.TakenBack():
-				lost = []allocationRow{row}
-				return nil
-			case row.State == Ended:
-				return fail(ErrConflict, "the allocation of %q has ended (%s), so there is no lease to extend", row.Owner, row.EndReason)
-			default:
-				return fail(ErrConflict, "the allocation of %q is %s, so there is no lease to extend yet", row.Owner, row.State)
-			}
-		}
-		return fail(ErrNotFound, "owner %q slot %q holds nothing; see moltenironctl status", r.Owner, r.Slot)
-	})
+	row, err := db.claimedRow(ctx, r.Token, r.Owner, r.Slot)
 	if err != nil {
 		return nil, err
 	}
-	if lost != nil {
-		return nil, db.takenBack(ctx, lost...)
+	err = db.transact(ctx, func(t *tx) error { return t.extend(row, r.Lease) })
+	if errors.Is(err, errLost) { // it ended or changed between the two looks: say what it is now
+		return db.Extend(ctx, r)
 	}
-	return db.Allocation(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return db.Allocation(ctx, row.ID)
 }
 
-func (t *tx) extend(row allocationRow, lease time.Duration) error {
+// errLost: the allocation that was found is not what it was.
+var errLost = errors.New("the allocation changed meanwhile")
+
+func (t *tx) extend(row *allocationRow, lease time.Duration) error {
 	p, err := t.readPool(row.Pool, row.Owner)
 	if err != nil {
 		return err
@@ -185,8 +158,11 @@ func (t *tx) extend(row allocationRow, lease time.Duration) error {
 		}
 		return nil
 	}
-	if err := t.one(`UPDATE allocations SET expires_at = ? WHERE id = ? AND state = 'claimed' AND expires_at = ?`, at(until), row.ID, row.ExpiresAt); err != nil {
+	// Guarded by the state alone: a lease that somebody else extended further meanwhile is the worst case.
+	if n, err := t.exec(`UPDATE allocations SET expires_at = ? WHERE id = ? AND state = 'claimed' AND expires_at <= ?`, at(until), row.ID, at(until)); err != nil {
 		return err
+	} else if n == 0 {
+		return errLost
 	}
 	t.event(Event{
 		Kind: eventExtended, Pool: row.Pool, Owner: row.Owner, Slot: row.Slot, Allocation: row.ID,

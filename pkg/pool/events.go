@@ -14,7 +14,9 @@ const (
 	eventTakenOver   = "taken-over" // a newcomer of the same owner took over a ticket whose client had died
 	eventGranted     = "granted"    // one a node
 	eventClaimed     = "claimed"
+	eventTakenUp     = "taken-up" // a ticket of --enqueue got its client
 	eventExtended    = "extended"
+	eventHeld        = "held"
 	eventTombstone   = "tombstone"
 	eventNodeAdded   = "node-added"
 	eventNodeSet     = "node-set"

@@ -1,0 +1,135 @@
+package pool
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/molteniron/molteniron/pkg/secret"
+)
+
+// Enqueue puts a request into the queue and leaves: nobody waits for it, so that a build need not occupy
+// an executor. The ticket lives for wait; once granted it keeps its nodes for the pool's pick_up time.
+// Allocate with Options.Ticket takes it up, for the same owner or for another. What it returns is waiting
+// or granted already, with the token set. Errors are those of Allocate.
+func (db *DB) Enqueue(ctx context.Context, r Request, wait time.Duration) (*Allocation, error) {
+	r, err := r.normalize()
+	if err != nil {
+		return nil, err
+	}
+	if wait < time.Second || wait > maxSeconds {
+		return nil, fail(ErrInvalid, "a ticket lives for its wait: %s is not between 1s and ten years", wait)
+	}
+	k := newTicket(r)
+	k.detached, k.aliveFor = true, wait
+	own, err := db.enqueueOnce(ctx, k)
+	if err != nil {
+		if k.id != 0 || ctx.Err() != nil {
+			if undo := db.undo(ctx, k, err); undo != nil {
+				err = errors.Join(err, undo)
+			}
+		}
+		return nil, err
+	}
+	a := own.allocation()
+	a.Token = k.token
+	return &a, nil
+}
+
+func (db *DB) enqueueOnce(ctx context.Context, k *ticket) (ownState, error) {
+	if err := db.enqueue(ctx, k, time.Now()); err != nil {
+		return ownState{}, err
+	}
+	own, err := db.serve(ctx, k, false, true)
+	if err == nil && own.State == Ended {
+		err = db.endedError(k, own)
+	}
+	return own, err
+}
+
+// takeUp makes a detached ticket k's: its owner, slot and token are replaced, and from now on it lives by
+// the client's heartbeat. A ticket that ended, or was taken up before, is ErrConflict.
+func (db *DB) takeUp(ctx context.Context, k *ticket, token secret.Text) error {
+	oldKey := hashKey(token.Reveal())
+	var found struct {
+		allocationRow
+		Detached *bool `db:"detached"`
+	}
+	err := db.get(ctx, &found, `SELECT `+allocationColumns+`, w.detached FROM allocations a
+		LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.token = ?`, oldKey)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fail(ErrConflict, "there is no such ticket: it was taken up already, or belongs to another database")
+	} else if err != nil {
+		return err
+	}
+	switch {
+	case found.State == Ended:
+		return fail(ErrConflict, "the ticket of %q has ended: %s", found.Owner, endWords(found.EndReason))
+	case found.State == Claimed || found.Detached == nil || !*found.Detached:
+		return fail(ErrConflict, "the ticket of %q was taken up already", found.Owner)
+	}
+	if k.Groups, err = decodeGroups(found.Request); err != nil {
+		return fmt.Errorf("the request of ticket %d is not readable: %w", found.ID, err)
+	}
+	k.Pool, k.groups = found.Pool, found.Request
+	err = db.transact(ctx, func(t *tx) error {
+		p, err := t.readPool(k.Pool, k.Owner)
+		if err != nil {
+			return err
+		}
+		if p.ClosedAt.After(t.now.Add(-tombstoneLife)) {
+			return closedError(k.Owner)
+		}
+		alive := t.now.Add(k.aliveFor)
+		n, err := t.exec(`UPDATE waiters SET token = ?, alive_until = ?, location = ?, detached = 0
+			WHERE allocation_id = ? AND token = ? AND detached = 1 AND alive_until > ?`, k.tokenKey, at(alive), k.Where, found.ID, oldKey, at(t.now))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fail(ErrConflict, "the ticket of %q has ended meanwhile, or was taken up by another", found.Owner)
+		}
+		if err := t.one(`UPDATE allocations SET token = ?, owner = ?, owner_key = ?, slot = ?, active_key = ?, labels = ?, job_key = ?
+			WHERE id = ? AND token = ? AND state IN ('waiting', 'granted')`,
+			k.tokenKey, k.Owner, hashKey(k.Owner), k.Slot, activeKey(k.Owner, k.Slot), encodeProperties(k.Labels), jobKey(k.Labels),
+			found.ID, oldKey); err != nil {
+			return err
+		}
+		k.id, k.queuedAt, k.aliveTill = found.ID, found.QueuedAt, alive
+		t.event(Event{
+			Kind: eventTakenUp, Pool: k.Pool, Owner: k.Owner, Slot: k.Slot, Allocation: k.id,
+			Detail: map[string]any{"where": k.Where, "from": found.Owner},
+		})
+		return t.flush() // a clash with the owner's active allocation shows here
+	})
+	if db.classify(err) == classDuplicate {
+		return db.busyOwner(ctx, k)
+	}
+	return err
+}
+
+// busyOwner makes the error for an owner and slot that have an active allocation.
+func (db *DB) busyOwner(ctx context.Context, k *ticket) error {
+	var other allocationRow
+	if err := db.get(ctx, &other, `SELECT `+allocationColumns+` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
+		WHERE a.active_key = ?`, activeKey(k.Owner, k.Slot)); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	other.Owner, other.Slot = k.Owner, k.Slot
+	return db.busy(ctx, &other)
+}
+
+// endWords says in words how an allocation ended.
+func endWords(r EndReason) string {
+	switch r {
+	case EndLapsed:
+		return "nobody took it up or gave a sign of life in time"
+	case EndTimeout:
+		return "its wait was over"
+	case EndClosed:
+		return "its owner's post-hook had run"
+	}
+	return "it was " + string(r)
+}
