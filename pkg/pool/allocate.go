@@ -110,6 +110,9 @@ func (db *DB) endedError(k *ticket, own ownState) error {
 	case EndTimeout:
 		return fail(ErrNoNode, "no node free in pool %s within the wait for %s; see moltenironctl queue --pool %s", k.Pool, Describe(k.Groups), k.Pool)
 	case EndImpossible:
+		if own.EndDetail != "" {
+			return fail(ErrImpossible, "pool %s could never meet the request for %s: %s", k.Pool, Describe(k.Groups), own.EndDetail)
+		}
 		return fail(ErrImpossible, "pool %s could never meet the request for %s; see moltenironctl status --pool %s", k.Pool, Describe(k.Groups), k.Pool)
 	case EndClosed:
 		return closedError(k.Owner)
@@ -162,14 +165,20 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			own.State, own.GrantedAt, own.ExpiresAt = Granted, at(t.now), at(expires)
 			return nil
 		}
-		reason := EndReason("")
-		if first && !m.complete() {
-			possible, err := t.couldEver(p.Name, k.Groups)
-			if err != nil {
-				return err
+		reason, detail := EndReason(""), ""
+		if first {
+			possible := m.complete()
+			if !possible {
+				if possible, err = t.couldEver(p.Name, k.Groups); err != nil {
+					return err
+				}
 			}
 			if !possible {
 				reason = EndImpossible
+			} else if shares, err := t.jobShares(p); err != nil {
+				return err
+			} else if !shares.ever(jobKey(k.Labels), countNodes(k.Groups)) {
+				reason, detail = EndImpossible, fmt.Sprintf("one job gets at most %d nodes of the pool (max_per_job_pct %d)", shares.limit, p.MaxPerJobPct)
 			}
 		}
 		if last && reason == "" {
@@ -188,8 +197,8 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			own.State, own.EndReason = Ended, EndClosed
 			return nil
 		}
-		own.State, own.EndReason = Ended, reason
-		_, err = t.end(p, []ending{{ID: k.id, Owner: k.Owner, Slot: k.Slot, State: Waiting, Reason: reason}})
+		own.State, own.EndReason, own.EndDetail = Ended, reason, detail
+		_, err = t.end(p, []ending{{ID: k.id, Owner: k.Owner, Slot: k.Slot, State: Waiting, Reason: reason, Detail: detail}})
 		return err
 	})
 	return own, err

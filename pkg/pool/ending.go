@@ -123,47 +123,73 @@ func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64,
 // freeNodes gives the nodes of ended allocations their next status:
 //   - never claimed: no build had them, so they are as they were;
 //   - given back: ready, or dirty where that is asked for, and no longer suspect;
-//   - taken back: suspect, or broken where the pool quarantines.
+//   - taken back: suspect, or broken where the pool quarantines and its brake allows it.
 func (t *tx) freeNodes(p *poolRow, k endingKind, endings []ending, nodes, allocations []int64) (freed []int64, err error) {
-	now := at(t.now)
-	set, args := "status = 'ready'", []any{}
-	ready := true
-	if k.state == Claimed {
-		owner := endings[0].Owner
-		if len(endings) > 1 {
-			owner = "several owners"
-		}
-		dirty := p.Cleaning || k.dirty
-		quarantine := k.reason == EndExpired && p.OnExpiry == ExpiryQuarantine
-		suspect, reason := 0, ""
-		if k.reason.TakenBack() {
-			suspect, reason = 1, cut(fmt.Sprintf("%s while held by %s", k.reason, owner), maxReason)
-		}
-		status, dirtyUntil := Ready, stamp{}
-		switch {
-		case quarantine:
-			status = Broken
-		case dirty:
-			status, dirtyUntil = Dirty, at(t.now.Add(seconds(p.CleanLimitS)))
-			t.dueBy(p.Name, dirtyUntil.Time)
-		}
-		ready = status == Ready
-		suspectSince := stamp{}
-		if suspect == 1 {
-			suspectSince = now
-		}
-		set = `status = ?, reason = ?, ready_since = ?, suspect = ?, suspect_since = ?, dirty_until = ?, clean_attempts = 0`
-		args = append(args, status, reason, now, suspect, suspectSince, dirtyUntil)
+	if k.state != Claimed {
+		return nodes, t.want(len(nodes), `UPDATE nodes SET status = 'ready', status_since = ?, allocation_id = NULL
+			WHERE id IN (?) AND status = 'allocated' AND allocation_id IN (?)`, at(t.now), nodes, allocations)
 	}
-	args = append(args, now, nodes, allocations)
-	if err := t.want(len(nodes), `UPDATE nodes SET `+set+`, status_since = ?, allocation_id = NULL
-		WHERE id IN (?) AND status = 'allocated' AND allocation_id IN (?)`, args...); err != nil {
+	quarantined := 0
+	if k.reason == EndExpired && p.OnExpiry == ExpiryQuarantine {
+		if quarantined, err = t.mayBreak(p, len(nodes)); err != nil {
+			return nil, err
+		}
+	}
+	owner := endings[0].Owner
+	if len(endings) > 1 {
+		owner = "several owners"
+	}
+	reason := ""
+	if k.reason.TakenBack() {
+		reason = cut(fmt.Sprintf("%s while held by %s", k.reason, owner), maxReason)
+	}
+	status := Ready
+	if p.Cleaning || k.dirty {
+		status = Dirty
+	}
+	if err := t.freeAs(p, Broken, reason, nodes[:quarantined], allocations); err != nil {
 		return nil, err
 	}
-	if !ready {
-		return nil, nil
+	if err := t.freeAs(p, status, reason, nodes[quarantined:], allocations); err != nil || status != Ready {
+		return nil, err
 	}
-	return nodes, nil
+	return nodes[quarantined:], nil
+}
+
+// freeAs frees nodes that a build had; with a reason they are suspect.
+func (t *tx) freeAs(p *poolRow, status Status, reason string, nodes, allocations []int64) error {
+	if len(nodes) == 0 {
+		return nil
+	}
+	now := at(t.now)
+	suspectSince, dirtyUntil := stamp{}, stamp{}
+	if reason != "" {
+		suspectSince = now
+	}
+	if status == Dirty {
+		dirtyUntil = at(t.now.Add(seconds(p.CleanLimitS)))
+		t.dueBy(p.Name, dirtyUntil.Time)
+	}
+	return t.want(len(nodes), `UPDATE nodes SET status = ?, reason = ?, status_since = ?, ready_since = ?, suspect = ?, suspect_since = ?,
+		dirty_until = ?, clean_attempts = 0, allocation_id = NULL WHERE id IN (?) AND status = 'allocated' AND allocation_id IN (?)`,
+		status, reason, now, now, reason != "", suspectSince, dirtyUntil, nodes, allocations)
+}
+
+// mayBreak says how many of want nodes a rule may mark broken: the pool's brake, so that one bad day does
+// not empty it.
+func (t *tx) mayBreak(p *poolRow, want int) (int, error) {
+	if p.MaxBrokenPct >= 100 {
+		return want, nil
+	}
+	var n struct {
+		Total  int `db:"total"`
+		Broken int `db:"broken"`
+	}
+	if err := t.Get(&n, `SELECT COUNT(*) AS total, COALESCE(SUM(CASE WHEN status = 'broken' THEN 1 ELSE 0 END), 0) AS broken
+		FROM nodes WHERE pool = ?`, p.Name); err != nil {
+		return 0, err
+	}
+	return max(0, min(want, n.Total*p.MaxBrokenPct/100-n.Broken)), nil
 }
 
 // dueRow is an allocation whose time is over.
@@ -216,15 +242,31 @@ func (t *tx) giveUpCleaning(p *poolRow) error {
 	if err := t.list(&late, `SELECT id, name FROM nodes WHERE pool = ? AND status = 'dirty' AND dirty_until <= ?`, p.Name, at(t.now)); err != nil || len(late) == 0 {
 		return err
 	}
+	broken, err := t.mayBreak(p, len(late))
+	if err != nil {
+		return err
+	}
 	ids := make([]int64, len(late))
-	reason := fmt.Sprintf("not cleaned within %s", seconds(p.CleanLimitS))
+	reason := fmt.Sprintf("not cleaned within %s", formatDuration(seconds(p.CleanLimitS)))
 	for i, n := range late {
 		ids[i] = n.ID
-		t.event(Event{Kind: eventBroken, Pool: p.Name, Node: n.Name, Detail: map[string]any{"reason": reason}})
+		if i < broken {
+			t.event(Event{Kind: eventBroken, Pool: p.Name, Node: n.Name, Detail: map[string]any{"reason": reason}})
+		}
 	}
 	t.touch(p.Name)
-	return t.want(len(ids), `UPDATE nodes SET status = 'broken', reason = ?, status_since = ?, dirty_until = NULL
-		WHERE id IN (?) AND status = 'dirty' AND dirty_until <= ?`, reason, at(t.now), ids, at(t.now))
+	if broken > 0 {
+		if err := t.want(broken, `UPDATE nodes SET status = 'broken', reason = ?, status_since = ?, dirty_until = NULL
+			WHERE id IN (?) AND status = 'dirty' AND dirty_until <= ?`, reason, at(t.now), ids[:broken], at(t.now)); err != nil {
+			return err
+		}
+	}
+	if broken == len(late) {
+		return nil
+	}
+	// The brake holds: these stay dirty and are looked at again.
+	return t.want(len(late)-broken, `UPDATE nodes SET dirty_until = ? WHERE id IN (?) AND status = 'dirty'`,
+		at(t.now.Add(seconds(p.CleanLimitS))), ids[broken:])
 }
 
 // recomputeDue finds the next moment at which time alone changes something.

@@ -165,6 +165,7 @@ type queueRow struct {
 	Slot       string `db:"slot"`
 	Request    string `db:"request"`
 	LeaseS     int64  `db:"lease_s"`
+	JobKey     string `db:"job_key"`
 	AliveUntil stamp  `db:"alive_until"`
 	Detached   bool   `db:"detached"`
 	ClosedAt   stamp  `db:"closed_at"`
@@ -195,12 +196,19 @@ func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
 	if fresh != nil && !p.HasQueue {
 		return nil
 	}
+	shares, err := t.jobShares(p)
+	if err != nil {
+		return err
+	}
+	if shares != nil {
+		fresh = nil // a job that gives back may now have a node that was ready all along
+	}
 	if fresh == nil {
 		if first, err := ready.at(0); err != nil || first == nil {
 			return err // no free node, no walk
 		}
 	}
-	grants, again, err := t.walkQueue(p, ready, fresh)
+	grants, again, err := t.walkQueue(p, ready, fresh, shares)
 	if again {
 		return t.walk(p, t.readyNodes(p.Name), nil)
 	}
@@ -210,14 +218,14 @@ func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
 	return t.applyGrants(p, grants)
 }
 
-func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64) (grants []grant, again bool, err error) {
+func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *jobShares) (grants []grant, again bool, err error) {
 	verdicts := map[string]*verdict{}
 	var working *nodeSet
 	var lapsed, closed []ending
 	const batch = 256
 	for offset := 0; ; offset += batch {
 		var queue []queueRow
-		err := t.list(&queue, `SELECT a.id, a.owner, a.slot, a.request, a.lease_s, w.alive_until, w.detached, ts.closed_at
+		err := t.list(&queue, `SELECT a.id, a.owner, a.slot, a.request, a.lease_s, a.job_key, w.alive_until, w.detached, ts.closed_at
 			FROM allocations a JOIN waiters w ON w.allocation_id = a.id LEFT JOIN tombstones ts ON ts.owner_key = a.owner_key
 			WHERE a.pool = ? AND a.state = 'waiting' ORDER BY a.rank_at, a.id LIMIT ? OFFSET ?`, p.Name, batch, offset)
 		if err != nil {
@@ -252,7 +260,7 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64) (grants []g
 				}
 				verdicts[q.Request] = v
 			}
-			if v.done {
+			if v.done || !shares.allow(q.JobKey, countNodes(v.groups)) {
 				continue
 			}
 			m, next, err := ready.match(v.groups, v.from)
@@ -261,6 +269,7 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64) (grants []g
 			}
 			if m.complete() {
 				grants = append(grants, grant{q, m})
+				shares.take(q.JobKey, m.want)
 			} else {
 				if m.size == 0 {
 					v.done = true

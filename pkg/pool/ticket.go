@@ -159,7 +159,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 func jobKey(labels map[string]string) string {
 	name := labels["JOB_NAME"]
 	if name == "" {
-		return strings.Repeat("0", 16)
+		return noJob
 	}
 	return hashKey(name)[:16]
 }

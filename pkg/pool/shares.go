@@ -1,0 +1,52 @@
+package pool
+
+import "strings"
+
+// jobShares is the pool's brake on one job (label JOB_NAME) taking all its nodes. A nil one allows all.
+type jobShares struct {
+	limit int // nodes for one job
+	held  map[string]int
+}
+
+// noJob is the job key of requests without the label: they share nothing.
+var noJob = strings.Repeat("0", 16)
+
+// jobShares reads what each job holds, where the pool has the brake on.
+func (t *tx) jobShares(p *poolRow) (*jobShares, error) {
+	if p.MaxPerJobPct >= 100 {
+		return nil, nil
+	}
+	var total int
+	if err := t.Get(&total, `SELECT COUNT(*) FROM nodes WHERE pool = ?`, p.Name); err != nil {
+		return nil, err
+	}
+	var rows []struct {
+		JobKey string `db:"job_key"`
+		Nodes  int    `db:"n"`
+	}
+	if err := t.list(&rows, `SELECT a.job_key, COUNT(*) AS n FROM allocations a JOIN allocation_nodes an ON an.allocation_id = a.id
+		WHERE a.pool = ? AND a.state IN ('granted', 'claimed') AND an.open_node IS NOT NULL GROUP BY a.job_key`, p.Name); err != nil {
+		return nil, err
+	}
+	s := &jobShares{limit: total * p.MaxPerJobPct / 100, held: map[string]int{}}
+	for _, r := range rows {
+		s.held[r.JobKey] = r.Nodes
+	}
+	return s, nil
+}
+
+// allow reports whether a job may have n nodes more.
+func (s *jobShares) allow(job string, n int) bool {
+	return s == nil || job == noJob || s.held[job]+n <= s.limit
+}
+
+// ever reports whether a job could have n nodes when it holds none.
+func (s *jobShares) ever(job string, n int) bool {
+	return s == nil || job == noJob || n <= s.limit
+}
+
+func (s *jobShares) take(job string, n int) {
+	if s != nil {
+		s.held[job] += n
+	}
+}
