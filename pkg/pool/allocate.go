@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/secret"
@@ -20,11 +21,12 @@ type AllocateOptions struct {
 
 // Position is what a waiting client is told.
 type Position struct {
-	Place   int           // in the queue, from 1
-	Waited  time.Duration //
-	Request string        // what it waits for, in words
-	Reason  string        // why it is not served yet
-	Holders []Holder      // some of those who hold nodes that suit, the first to end first
+	Place    int           // in the queue, from 1
+	Waited   time.Duration //
+	Request  string        // what it waits for, in words
+	Reason   string        // why it is not served yet
+	Holders  []Holder      // of nodes that suit, the first to end first; not all of them far from the head
+	Estimate Estimate      // when it may be served; unknown far from the head
 }
 
 // undoTimeout bounds the undoing of a ticket after the client's own context ended.
@@ -235,9 +237,11 @@ func (t *tx) couldEver(pool string, groups []Group) (bool, error) {
 // connection.
 const (
 	pollPerPlace = 100 * time.Millisecond
-	slowestPoll  = 15 * time.Second
+	slowestPoll  = 20 * time.Second
 	holdConn     = 2 * time.Second
 	progressTick = time.Minute
+	// explainPlaces is how near the head a client has its position explained in full: that reads the pool.
+	explainPlaces = 20
 )
 
 // pollRow is the one statement of a look.
@@ -289,7 +293,7 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 				return own, err
 			}
 		}
-		if row.AliveUntil.Sub(now) < 2*heartbeat/3 {
+		if row.AliveUntil.Sub(now) < beatBefore {
 			if err := db.beat(ctx, k, now); err != nil {
 				return ownState{}, err
 			}
@@ -303,10 +307,11 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 		if o.Progress != nil {
 			minute := time.Since(toldAt) >= progressTick
 			if toldAt.IsZero() || minute || place != told.Place {
-				p := Position{Place: place, Waited: now.Sub(row.QueuedAt.Time), Request: Describe(k.Groups)}
-				if p.Reason, p.Holders, err = db.whyWaiting(ctx, k); err != nil {
+				p, err := db.position(ctx, k, place)
+				if err != nil {
 					return ownState{}, err
 				}
+				p.Waited = now.Sub(row.QueuedAt.Time)
 				o.Progress(p)
 				told, toldAt = p, time.Now()
 			}
@@ -356,39 +361,35 @@ func (db *DB) place(ctx context.Context, k *ticket, rank stamp) (int, error) {
 	return max(n, 1), err
 }
 
-// holdersRead bounds how many holders a waiting client looks at, and holdersTold how many it names.
-const (
-	holdersRead = 200
-	holdersTold = 3
-)
-
-// whyWaiting says why a request is not served yet and who holds nodes that suit it.
-func (db *DB) whyWaiting(ctx context.Context, k *ticket) (reason string, holders []Holder, err error) {
-	p, err := db.Pool(ctx, k.Pool)
+// position says how a ticket stands: in full near the head, and what two cheap statements tell far from it.
+func (db *DB) position(ctx context.Context, k *ticket, place int) (Position, error) {
+	p := Position{Place: place, Request: Describe(k.Groups)}
+	if place > explainPlaces {
+		var paused struct {
+			Paused bool   `db:"paused"`
+			Reason string `db:"paused_reason"`
+		}
+		if err := db.get(ctx, &paused, `SELECT paused, paused_reason FROM pools WHERE name = ?`, k.Pool); err != nil {
+			return p, err
+		}
+		p.Reason = fmt.Sprintf("%d requests are before it", place-1)
+		if paused.Paused {
+			p.Reason = fmt.Sprintf("pool %s is paused: %s", k.Pool, paused.Reason)
+		}
+		p.Estimate.Basis = "unknown: too far ahead to tell"
+		return p, nil
+	}
+	s, err := db.scene(ctx, k.Pool)
 	if err != nil {
-		return "", nil, err
+		return p, err
 	}
-	if p.Paused {
-		return fmt.Sprintf("pool %s is paused: %s", p.Name, p.PausedReason), nil, nil
+	i := slices.IndexFunc(s.queue, func(q *sceneRequest) bool { return q.ID == k.id })
+	if i < 0 {
+		p.Reason = "it is being served"
+		return p, nil
 	}
-	var rows []*nodeRow
-	if err := db.list(ctx, &rows, `SELECT `+nodeColumns+`, a.owner, a.slot, a.expires_at FROM nodes n JOIN allocations a ON a.id = n.allocation_id
-		WHERE n.pool = ? AND n.maintenance = 0 ORDER BY a.expires_at, n.id LIMIT ?`, k.Pool, holdersRead); err != nil {
-		return "", nil, err
-	}
-	for _, r := range rows {
-		suits := false
-		for _, g := range k.Groups {
-			suits = suits || meetsAll(r, g.Require)
-		}
-		if suits && len(holders) < holdersTold {
-			holders = append(holders, Holder{
-				Node: r.Name, Status: r.Status, Owner: *r.Owner, Slot: *r.Slot, Generation: r.Generation, ExpiresAt: r.ExpiresAt.Time,
-			})
-		}
-	}
-	if len(holders) == 0 {
-		return "every suitable node is broken, dirty or in maintenance, or set aside for who is before", nil, nil
-	}
-	return "the suitable nodes are held", holders, nil
+	e := &Explanation{Pool: k.Pool, Place: i + 1, Groups: k.Groups, Suitable: map[Status]int{}, At: s.now}
+	s.explain(e, i)
+	p.Place, p.Reason, p.Holders, p.Estimate = e.Place, e.Reason, e.Holders, e.Estimate
+	return p, nil
 }

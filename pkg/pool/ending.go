@@ -318,6 +318,9 @@ func cut(s string, limit int) string {
 	return string(r[:limit-1]) + "…"
 }
 
-// heartbeat is how long a client's sign of life counts; it beats three times as often. A client that
-// died on the way costs its node or place for a minute.
-const heartbeat = 60 * time.Second
+// heartbeat is how long a client's sign of life counts: a client that died on the way costs its node or
+// place for a minute. It beats when less than beatBefore is left, at its next look (slowestPoll at most).
+const (
+	heartbeat  = 60 * time.Second
+	beatBefore = 35 * time.Second
+)

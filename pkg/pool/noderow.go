@@ -48,6 +48,8 @@ type nodeRow struct {
 	Owner         *string `db:"owner"`
 	Slot          *string `db:"slot"`
 	ExpiresAt     stamp   `db:"expires_at"`
+	ClaimedAt     stamp   `db:"claimed_at"`
+	JobKey        *string `db:"job_key"`
 	InAllocation  int64   `db:"in_allocation"`
 	Group         string  `db:"group_name"`
 	GrantedGen    int64   `db:"granted_generation"`

@@ -229,7 +229,7 @@ func (db *DB) enqueue(ctx context.Context, k *ticket, deadline time.Time) error 
 			}
 		}
 		seen = other.AliveUntil
-		// The client beats three times in the life of a heartbeat; look as often.
+		// The client beats at least twice in the life of a heartbeat; look more often.
 		pause := min(heartbeat/6, other.AliveUntil.Sub(now)+10*time.Millisecond)
 		if time.Until(deadline) < pause {
 			return db.busy(ctx, &other.allocationRow)
