@@ -163,7 +163,7 @@ func TestExamples(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"": 7, "gpu": 2, "arm": 3}, pools); diff != "" {
 		t.Errorf("pools (-want +got)\n%s", diff)
 	}
-	if got := yaml.Specs()[2].BMC.Password.Reveal(); got != `it's "made up" for $USER & #3 \o/` {
+	if got := yaml.Specs()[2].BMC.Password.Reveal(); got != `it's "new" $X & #\o/` {
 		t.Errorf("the odd password is %q", got)
 	}
 	addAll(t, yaml)
