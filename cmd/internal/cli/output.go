@@ -83,7 +83,7 @@ func Brief(d time.Duration) string {
 	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }
 
-// Precise writes a duration by its two largest units: 40s, 12m5s, 5h12m, 3d4h.
+// Precise writes a duration by its two largest units, rounded: 40s, 12m5s, 5h12m, 3d4h.
 func Precise(d time.Duration) string {
 	const day = 24 * time.Hour
 	two := func(big, small time.Duration, b, s string) string {
@@ -92,6 +92,13 @@ func Precise(d time.Duration) string {
 			text += fmt.Sprintf("%d%s", rest, s)
 		}
 		return text
+	}
+	d = d.Round(time.Second)
+	if d >= time.Hour {
+		d = d.Round(time.Minute)
+	}
+	if d >= 2*day {
+		d = d.Round(time.Hour)
 	}
 	switch {
 	case d < time.Minute:

@@ -86,6 +86,9 @@ func TestTimes(t *testing.T) {
 		{noon.Add(65 * time.Second), "0s ago", "2026-11-22T12:01:05Z", "1m5s", "a clock ahead of ours"},
 		{noon.Add(6 * time.Hour), "0s ago", "2026-11-22T18:00:00Z", "6h", "whole hours"},
 		{noon.Add(5*time.Hour + 12*time.Minute), "0s ago", "2026-11-22T17:12:00Z", "5h12m", "hours and minutes"},
+		{noon.Add(6*time.Hour - 800*time.Millisecond), "0s ago", "2026-11-22T17:59:59Z", "6h", "a lease of 6 hours that has just begun"},
+		{noon.Add(59*time.Minute + 59700*time.Millisecond), "0s ago", "2026-11-22T12:59:59Z", "1h", "nearly an hour"},
+		{noon.Add(48*time.Hour - 10*time.Second), "0s ago", "2026-11-24T11:59:50Z", "2d", "nearly two days"},
 		{noon.Add(76 * time.Hour), "0s ago", "2026-11-25T16:00:00Z", "3d4h", "days and hours"},
 	} {
 		if got := terminal.Time(tt.at); got != tt.age {

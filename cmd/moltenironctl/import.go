@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/molteniron/molteniron/cmd/internal/cli"
+	"github.com/molteniron/molteniron/pkg/inventory"
+	"github.com/molteniron/molteniron/pkg/pool"
+)
+
+// maxNamed is how many nodes a message names; a list of thousands says less than their number.
+const maxNamed = 20
+
+func (a *app) importCommand() *cobra.Command {
+	var o pool.ImportOptions
+	var yes bool
+	format := cli.Choice{Allowed: formatNames(inventory.Formats)}
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "add and change nodes from an inventory",
+		Long: `Add the nodes of an inventory and change those that are known by name, all or nothing: when a row is bad, all bad
+rows are listed and nothing is imported. A node without a password keeps the one it has. FILE may be - for
+stdin. Inventories are MoltenIron's own YAML and CSV (see moltenironctl export), TripleO's instackenv.json,
+the YAML of "openstack baremetal create", and bifrost's.`,
+		Example: `  moltenironctl import inventory.yaml --dry-run      # what would change
+  moltenironctl import inventory.yaml
+  moltenironctl import nodes.csv
+  moltenironctl import instackenv.json
+  moltenironctl import inventory.yaml --prune --yes  # remove the others of the pools that it names`,
+		Args:        words(1, 1, "FILE"),
+		Annotations: databaseExits(12, 13),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			inv, err := a.readInventory(args[0], inventory.Format(format.Value))
+			if err != nil {
+				return err
+			}
+			for _, w := range inv.Warnings {
+				a.say("warning: %s", w)
+			}
+			if len(inv.Rows) == 0 {
+				return &pool.Error{Class: pool.ErrInvalid, Text: inv.Name + " holds no nodes"}
+			}
+			return a.withDB(cmd, func(ctx context.Context, db *pool.DB) error {
+				if o.Prune && !o.DryRun && !yes {
+					if err := confirmPrune(ctx, db, inv); err != nil {
+						return err
+					}
+				}
+				changes, err := db.Import(ctx, inv.Specs(), o)
+				if err != nil {
+					return inv.Locate(err)
+				}
+				if o.DryRun {
+					if err := a.listChanges(changes); err != nil {
+						return err
+					}
+				}
+				a.say("%s", imported(inv, changes, o.DryRun))
+				return nil
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.Var(&format, "format", "`FORMAT`: "+strings.Join(format.Allowed, ", ")+" (default: found out from the content)")
+	f.BoolVar(&o.DryRun, "dry-run", false, "show what would change, and change nothing")
+	f.BoolVar(&o.Prune, "prune", false, "remove the nodes that FILE does not name, of the pools that it names")
+	f.BoolVar(&yes, "yes", false, "with --prune: yes, remove them")
+	completeWords(cmd, "format", format.Allowed...)
+	return cmd
+}
+
+func formatNames(formats []inventory.Format) []string {
+	names := make([]string, len(formats))
+	for i, f := range formats {
+		names[i] = string(f)
+	}
+	return names
+}
+
+func (a *app) readInventory(path string, format inventory.Format) (*inventory.Inventory, error) {
+	var r io.Reader = a.stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, &pool.Error{Class: pool.ErrInvalid, Text: err.Error(), Cause: err}
+		}
+		defer f.Close()
+		r = f
+	}
+	return inventory.Read(r, format, path)
+}
+
+// confirmPrune refuses to remove nodes that nobody has confirmed.
+func confirmPrune(ctx context.Context, db *pool.DB, inv *inventory.Inventory) error {
+	changes, err := db.Import(ctx, inv.Specs(), pool.ImportOptions{DryRun: true, Prune: true})
+	if err != nil {
+		return inv.Locate(err)
+	}
+	var gone []string
+	for _, c := range changes {
+		if c.Kind == "remove" {
+			gone = append(gone, c.Node)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	names := strings.Join(gone, ", ")
+	if len(gone) > maxNamed {
+		names = fmt.Sprintf("%s and %d more", strings.Join(gone[:maxNamed], ", "), len(gone)-maxNamed)
+	}
+	return cli.Usagef("--prune would remove %s: %s; add --yes to do it", count(len(gone), "node"), names)
+}
+
+// listChanges prints what an import would do, a line each.
+func (a *app) listChanges(changes []pool.Change) error {
+	var b strings.Builder
+	for _, c := range changes {
+		fmt.Fprintf(&b, "%-6s %s", c.Kind, c.Node)
+		if len(c.Fields) > 0 {
+			fmt.Fprintf(&b, ": %s", strings.Join(c.Fields, ", "))
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(a.stdout, b.String())
+	return err
+}
+
+// imported sums an import up.
+func imported(inv *inventory.Inventory, changes []pool.Change, dry bool) string {
+	kinds := map[string]int{}
+	for _, c := range changes {
+		kinds[c.Kind]++
+	}
+	same := len(inv.Rows) - kinds["add"] - kinds["change"]
+	verb := "imported"
+	if dry {
+		verb = "would import"
+	}
+	text := fmt.Sprintf("%s %s: %s new, %d changed, %d as they were", verb, inv.Name, count(kinds["add"], "node"), kinds["change"], same)
+	if n := kinds["remove"]; n > 0 {
+		text += fmt.Sprintf(", %d removed", n)
+	}
+	return text
+}
+
+// count writes a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
