@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -293,6 +294,42 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("ErrForeign is %v, want %v", !tt.foreign, tt.foreign)
 			}
 		})
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	if err := os.WriteFile(at("good"), write(t, sample()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at("other"), []byte("A=1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("good", at("link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(at("pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := envfile.ReadFile(at("good")); err != nil || f.Allocation != 12 {
+		t.Errorf("good: %v, %v", f.Allocation, err)
+	}
+	tests := []struct {
+		name, says string
+		is         error
+	}{
+		{"other", "env file FOLDER/other: not an env file of molten-prehook", envfile.ErrForeign},
+		{"link", "env file FOLDER/link: not an env file of molten-prehook: it is a symbolic link", envfile.ErrForeign},
+		{"pipe", "env file FOLDER/pipe: not an env file of molten-prehook: it is no regular file", envfile.ErrForeign},
+		{".", "env file FOLDER: not an env file of molten-prehook: it is no regular file", envfile.ErrForeign},
+		{"gone", "env file: open FOLDER/gone: no such file or directory", fs.ErrNotExist},
+	}
+	for _, tt := range tests {
+		_, err := envfile.ReadFile(at(tt.name))
+		if err == nil || strings.ReplaceAll(err.Error(), folder, "FOLDER") != tt.says || !errors.Is(err, tt.is) {
+			t.Errorf("%s: got %v\nwant %s (%v)", tt.name, err, tt.says, tt.is)
+		}
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/secret"
@@ -28,6 +30,33 @@ type File struct {
 	// Vars are all variables that the file sets, by name. They are exported and of a type that hides
 	// itself, so that printing a File shows no secret.
 	Vars map[string]secret.Text
+}
+
+// ReadFile reads the env file at path. It follows no symbolic link at its end and reads regular files
+// only, so that nobody can make a hook wait or read elsewhere. A missing file is fs.ErrNotExist, one
+// of somebody else ErrForeign; every error names the path, and none shows a value.
+func ReadFile(path string) (File, error) {
+	// O_NONBLOCK: opening a named pipe would wait for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return File{}, fmt.Errorf("env file %s: %w: it is a symbolic link", path, ErrForeign)
+	}
+	if err != nil {
+		return File{}, fmt.Errorf("env file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return File{}, fmt.Errorf("env file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return File{}, fmt.Errorf("env file %s: %w: it is no regular file", path, ErrForeign)
+	}
+	file, err := Parse(f)
+	if err != nil {
+		return File{}, fmt.Errorf("env file %s: %w", path, err)
+	}
+	return file, nil
 }
 
 // Parse reads back what Write writes, and only that; it executes nothing and reads at most MaxSize
