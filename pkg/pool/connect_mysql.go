@@ -185,8 +185,7 @@ func (c *mysqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
 			err = fmt.Errorf("%s: %w", c.hosts[i].name, err)
 		}
 		errs = append(errs, err)
-		var my *mysql.MySQLError
-		if ctx.Err() != nil || errors.As(err, &my) && (my.Number == 1040 || my.Number == 1203) || errors.Is(err, ErrInvalid) {
+		if ctx.Err() != nil || errors.Is(err, ErrInvalid) {
 			break
 		}
 		if cl := classifyMySQL(err); cl != classHost && cl != classLost && cl != classRetry {

@@ -46,6 +46,7 @@ const (
 	classOther     class = iota // a fault of ours or of the data: report it
 	classRetry                  // the transaction is over: repeat it whole
 	classHost                   // this host will not do now: another, or wait
+	classCrowded                // too many connections: wait for a place at the same host
 	classLost                   // the connection is gone; during COMMIT the outcome is unknown
 	classDuplicate              // a unique key
 	classDenied                 // password or rights
@@ -64,8 +65,9 @@ func classifyMySQL(err error) class {
 			1020, // record has changed since last read (innodb_snapshot_isolation)
 			1180: // error during COMMIT, as when a cluster loses its majority
 			return classRetry
+		case 1040, 1203, 1226: // too many connections: of the server, of the account
+			return classCrowded
 		case 1047, // WSREP has not yet prepared node
-			1040, 1203, 1226, // too many connections
 			1290, 1792, 1836, // read-only
 			1053, 1927, 3169: // server shutdown, connection killed
 			return classHost

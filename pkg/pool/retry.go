@@ -17,6 +17,10 @@ const (
 	maxPause   = time.Second
 )
 
+// crowdPatience is how long "too many connections" is waited out: a thousand builds that start together
+// are served within seconds, so who is told so is only early.
+const crowdPatience = 2 * time.Minute
+
 // errRepeated ends a transaction that finds that an earlier try of it was committed after all.
 var errRepeated = errors.New("this operation was committed by an earlier try")
 
@@ -30,7 +34,7 @@ func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncerta
 	if db.patience > 0 {
 		patience = db.patience
 	}
-	var giveUp time.Time
+	var begun time.Time // of the trouble
 	uncertain, told := false, false
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := fn(uncertain)
@@ -43,20 +47,19 @@ func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncerta
 		class := db.classify(err)
 		switch class {
 		case classRetry:
-		case classLost:
-			uncertain = uncertain || errors.As(err, new(*commitError))
-			db.leaveHost()
-		case classHost:
+		case classCrowded:
+			patience = max(patience, crowdPatience)
+		case classLost, classHost:
 			uncertain = uncertain || errors.As(err, new(*commitError))
 			db.leaveHost()
 		default:
 			return db.failure(class, err)
 		}
-		if giveUp.IsZero() {
-			giveUp = time.Now().Add(patience)
+		if begun.IsZero() {
+			begun = time.Now()
 		}
 		pause := time.Duration((0.5 + rand.Float64()) * float64(pause)) //nolint:gosec // jitter is no secret
-		if time.Now().Add(pause).After(giveUp) {
+		if time.Since(begun)+pause > patience {
 			return db.failure(class, err)
 		}
 		if !told && pause > maxPause/2 {
@@ -131,6 +134,8 @@ func (db *DB) failure(class class, err error) error {
 			return fail(ErrUnreachable, "database %s is locked by another process: %w", db.url, err)
 		}
 		return fail(ErrUnreachable, "database %s: too many conflicts: %w", db.url, err)
+	case classCrowded:
+		return fail(ErrUnreachable, "database %s has too many connections (raise max_connections): %w", db.url, err)
 	case classHost, classLost:
 		return fail(ErrUnreachable, "database %s does not answer: %w", db.url, err)
 	case classReadOnly:
