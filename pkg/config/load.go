@@ -106,7 +106,7 @@ func (l *loader) open(path string) ([]byte, error) {
 	if err != nil {
 		return nil, bare(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	if l.info, err = f.Stat(); err != nil {
 		return nil, bare(err)
 	}

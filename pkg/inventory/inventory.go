@@ -160,14 +160,19 @@ func (inv *Inventory) Locate(err error) error {
 	}
 	located := &pool.Problems{Class: problems.Class, List: slices.Clone(problems.List)}
 	for i, text := range located.List {
-		best := ""
-		for prefix := range lines {
-			if strings.HasPrefix(text, prefix) && len(prefix) > len(best) {
-				best = prefix
+		line := 0
+		for end := 0; ; { // a name that is no name may hold ": " too; the longest that is known counts
+			next := strings.Index(text[end:], ": ")
+			if next < 0 {
+				break
+			}
+			end += next + len(": ")
+			if l := lines[text[:end]]; l > 0 {
+				line = l
 			}
 		}
-		if best != "" {
-			located.List[i] = fmt.Sprintf("%s:%d: %s", inv.Name, lines[best], text)
+		if line > 0 {
+			located.List[i] = fmt.Sprintf("%s:%d: %s", inv.Name, line, text)
 		}
 	}
 	return located

@@ -26,7 +26,7 @@ func mustRead(t *testing.T, path string) *Inventory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	inv, err := Read(f, "", filepath.Base(path))
 	if err != nil {
 		t.Fatal(err)

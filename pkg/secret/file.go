@@ -37,7 +37,7 @@ func readFile(path string) (data []byte, warning string, err error) {
 	if err != nil {
 		return nil, "", plainer(path, err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, "", plainer(path, err)
