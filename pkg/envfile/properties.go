@@ -18,7 +18,7 @@ import (
 //
 // It is no shell file: quotes would be part of the value. A backslash is doubled, as
 // java.util.Properties wants it. Refused, with the variable named, is a value that the plugin changes in
-// one version or another: one with a control character (a line break among them), with a blank at
+// one version or another: one with a control character (a line break among them, of any kind that Unicode has), with a blank at
 // either end (trimmed), with a backslash at its beginning (taken for a Windows share) or with a $ (the
 // plugin expands twice, and drops a variable in which one is left). Other errors are those of Write.
 // Text beyond ASCII is UTF-8, which the plugin reads where the agent's JVM does.
@@ -55,7 +55,7 @@ func injectable(value string) error {
 	switch {
 	case !utf8.ValidString(value):
 		return errors.New("is not UTF-8")
-	case strings.ContainsFunc(value, unicode.IsControl):
+	case strings.ContainsFunc(value, func(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Zl, unicode.Zp) }):
 		return errors.New("holds a line break or another control character, which EnvInject cannot carry")
 	case strings.Trim(value, " ") != value:
 		return errors.New("begins or ends with a blank, which EnvInject would cut off")

@@ -43,6 +43,7 @@ func TestPropertiesRefuses(t *testing.T) {
 	for value, says := range map[string]string{
 		"hid\nden":   "holds a line break or another control character, which EnvInject cannot carry",
 		"hid\tden":   "holds a line break or another control character, which EnvInject cannot carry",
+		"hid\u2028":  "holds a line break or another control character, which EnvInject cannot carry",
 		" hidden":    "begins or ends with a blank, which EnvInject would cut off",
 		"hidden ":    "begins or ends with a blank, which EnvInject would cut off",
 		`\hidden`:    "begins with a backslash, which some versions of EnvInject would double",
@@ -124,7 +125,7 @@ func FuzzProperties(f *testing.F) {
 	f.Add("plain", uint64(0))
 	f.Add(`C:\dir\`, uint64(1))
 	f.Add("a=b:c#d!e", uint64(2))
-	f.Add("  #", uint64(3))
+	f.Add("\u2028<=\\'", uint64(3)) // a line break for one of the plugin's patterns
 	f.Add("påss 密码 🔑", uint64(4))
 	f.Fuzz(func(t *testing.T, value string, seed uint64) {
 		java, err := startEnvInject()
