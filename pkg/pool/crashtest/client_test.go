@@ -9,11 +9,12 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 
 	"github.com/molteniron/molteniron/pkg/pool"
@@ -73,11 +74,15 @@ func (t *trigger) lockHeld() {
 		return
 	}
 	fmt.Println(sayInLock)
-	signal := syscall.SIGSTOP
+	signal := unix.SIGSTOP
 	if *order == orderDie {
-		signal = syscall.SIGKILL
+		signal = unix.SIGKILL
 	}
-	_ = syscall.Kill(os.Getpid(), signal)
+	// To this very thread: it stops before it does anything else. A signal for the process may reach
+	// another thread, whenever that gets a processor.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), signal)
 }
 
 // runClient is the main of a client process; it gives the exit status.
@@ -167,7 +172,7 @@ func (p *process) build(ctx context.Context, db *pool.DB, owner string) {
 	a, err := db.Allocate(ctx, pool.Request{
 		Owner: owner, Pool: p.config.Pool, Lease: lease, Priority: p.rand.IntN(3),
 		Groups: []pool.Group{{Count: 1 + p.rand.IntN(3)}},
-	}, pool.AllocateOptions{Wait: time.Duration(p.rand.IntN(5000)) * time.Millisecond})
+	}, pool.AllocateOptions{Wait: time.Duration(p.rand.IntN(4)) * 500 * time.Millisecond})
 	if err != nil {
 		p.failed(lineGranted, owner, err)
 		return

@@ -22,12 +22,23 @@ import (
 type crew struct {
 	t       *testing.T
 	engine  engine
+	program string // that each client runs
 	logs    string // folder of the clients' files
 	seed    uint64
 	rand    *rand.Rand
 	members []*member
 
+	inLock chan *member // who says that it carries out an order
+	gone   chan *member // who has ended
+
 	killed, frozen int
+}
+
+func newCrew(t *testing.T, e engine, program string, seed uint64) *crew {
+	return &crew{
+		t: t, engine: e, program: program, logs: t.TempDir(), seed: seed, rand: rand.New(rand.NewPCG(seed, 0)),
+		inLock: make(chan *member, clients), gone: make(chan *member, 100*clients),
+	}
 }
 
 // member is one client process.
@@ -39,12 +50,12 @@ type member struct {
 	orders io.WriteCloser
 	stderr bytes.Buffer // complete when exited is closed
 	ready  chan struct{}
-	inLock chan struct{} // closed by its word that it carries out an order
 	exited chan struct{}
 
 	frozenNow  atomic.Bool
 	everFrozen bool
-	doomed     bool // killed, or about to be
+	ordered    bool // to freeze or die with the lock
+	doomed     bool // killed, or ordered to die
 }
 
 // spell is a time for which a client was frozen.
@@ -53,14 +64,14 @@ type spell struct{ from, to time.Time }
 func (c *crew) start(pool string) *member {
 	m := &member{
 		id: len(c.members), pool: pool,
-		ready: make(chan struct{}), inLock: make(chan struct{}), exited: make(chan struct{}),
+		ready: make(chan struct{}), exited: make(chan struct{}),
 	}
 	m.log = filepath.Join(c.logs, fmt.Sprintf("client-%d.jsonl", m.id))
 	config, err := json.Marshal(clientConfig{ID: m.id, URL: c.engine.url, Pool: pool, Log: m.log, Seed: c.seed, Patience: c.engine.patience})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	m.cmd = exec.Command(os.Args[0])
+	m.cmd = exec.Command(c.program)
 	m.cmd.Env = append(os.Environ(), clientEnv+"="+string(config), "GOMAXPROCS=2")
 	m.cmd.Stderr = &m.stderr
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -82,22 +93,14 @@ func (c *crew) start(pool string) *member {
 			case sayReady:
 				close(m.ready)
 			case sayInLock:
-				close(m.inLock)
+				c.inLock <- m
 			}
 		}
 		_ = m.cmd.Wait() // its state says the rest
 		close(m.exited)
+		c.gone <- m
 	}()
 	return m
-}
-
-// await waits for an event of a client; a client that does not come to it in a minute never will.
-func (c *crew) await(m *member, what string, event <-chan struct{}) {
-	select {
-	case <-event:
-	case <-time.After(time.Minute):
-		c.t.Fatalf("client %d of pool %s did not come to this within a minute: %s", m.id, m.pool, what)
-	}
 }
 
 func (c *crew) awaitReady() {
@@ -113,90 +116,90 @@ func (c *crew) awaitReady() {
 }
 
 // torment lets faults happen, spread over d, and gives the spells for which a client was frozen with the
-// lock. There are always as many clients: who dies is replaced.
+// lock. There are always as many clients: who dies is replaced. It returns when all that it ordered has
+// happened.
 func (c *crew) torment(d time.Duration) (frozen []spell) {
 	const every = minLength / (kills + freezes + 1)
 	busy, small := pools[0].name, pools[1].name
-	var holder *member // of the lock, frozen
-	var since time.Time
+	var holder *member      // ordered to freeze with the lock
+	var since time.Time     // it has been frozen; zero: it is not yet
+	calmSince := time.Now() // without a holder
+	dying := 0              // killed, or ordered to die with the lock, and not gone yet
+	kill := func(m *member, how func(*member)) { m.doomed = true; dying++; how(m) }
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	start := time.Now()
 	for i := 0; ; i++ {
-		<-tick.C
-		if holder != nil && time.Since(since) >= c.engine.frozenFor {
+		select {
+		case m := <-c.inLock:
+			if m == holder {
+				since = time.Now()
+				c.froze(m)
+			}
+			continue
+		case m := <-c.gone:
+			if !m.doomed {
+				c.t.Fatalf("client %d of pool %s ended with %s:\n%s", m.id, m.pool, m.cmd.ProcessState, m.stderr.String())
+			}
+			dying--
+			c.killed++
+			c.start(m.pool)
+			continue
+		case <-tick.C:
+		}
+		if !since.IsZero() && time.Since(since) >= c.engine.frozenFor {
 			frozen = append(frozen, spell{since, time.Now()})
 			c.thaw(holder)
-			holder = nil
+			holder.ordered = false
+			holder, since, calmSince = nil, time.Time{}, time.Now()
 		}
-		left := d - time.Since(start)
+		passed := time.Since(start)
 		switch {
-		case left <= 0 && holder == nil:
-			return frozen
-		case left <= 0:
-		case holder == nil && (len(frozen) == 0 || left > 2*c.engine.frozenFor):
+		case passed > d+time.Minute:
+			c.t.Fatalf("a minute after the end %d clients ordered to die have not, %d were killed, client ordered to freeze: %v", dying, c.killed, holder)
+		case passed > d && (holder != nil || c.killed+dying >= kills):
+			if holder == nil && dying == 0 {
+				return frozen
+			}
+		case holder == nil && passed < d && time.Since(calmSince) >= c.engine.calm:
 			holder = c.pick(small)
 			c.order(holder, orderStop)
-			since = time.Now()
-			c.frozeOne(holder)
 		case i%3 == 0:
 			c.freeze(c.pick(busy), time.Duration(50+c.rand.IntN(1450))*time.Millisecond)
-		case i%3 == 1 && holder == nil:
-			c.killInLock(c.pick(pools[c.rand.IntN(len(pools))].name))
-		case i%3 == 1 && !c.engine.oneLock:
-			c.killInLock(c.pick(busy))
+		case i%3 == 1:
+			kill(c.pick(pools[c.rand.IntN(len(pools))].name), func(m *member) { c.order(m, orderDie) })
 		default:
-			c.kill(c.pick(pools[c.rand.IntN(len(pools))].name))
+			kill(c.pick(pools[c.rand.IntN(len(pools))].name), func(m *member) { c.signal(m, syscall.SIGKILL) })
 		}
 	}
 }
 
-// pick chooses a client of the pool that lives and is not frozen.
+// pick chooses a client of the pool that lives, is not frozen and has no order.
 func (c *crew) pick(pool string) *member {
 	var able []*member
 	for _, m := range c.members {
-		if m.pool == pool && !m.doomed && !m.frozenNow.Load() {
+		if m.pool == pool && !m.doomed && !m.frozenNow.Load() && !m.ordered {
 			able = append(able, m)
 		}
 	}
 	return able[c.rand.IntN(len(able))]
 }
 
-// order gives the client an order and waits until it is about to carry it out.
 func (c *crew) order(m *member, order string) {
+	m.ordered = true
 	if _, err := fmt.Fprintln(m.orders, order); err != nil {
 		c.t.Fatalf("client %d takes no orders: %v\n%s", m.id, err, m.stderr.String())
 	}
-	c.await(m, order, m.inLock)
 }
 
-func (c *crew) kill(m *member) {
-	c.signal(m, syscall.SIGKILL)
-	c.buried(m)
-}
-
-func (c *crew) killInLock(m *member) {
-	c.order(m, orderDie)
-	c.buried(m)
-}
-
-// buried waits for the end of a client that was killed and starts another in its place.
-func (c *crew) buried(m *member) {
-	m.doomed = true
-	c.await(m, "its end", m.exited)
-	c.killed++
-	c.start(m.pool)
-}
-
-// freeze stops the client for a while. The clock thaws it, not torment: that may wait for the very lock
-// that the client holds.
+// freeze stops the client for a while.
 func (c *crew) freeze(m *member, d time.Duration) {
-	c.frozeOne(m)
+	c.froze(m)
 	c.signal(m, syscall.SIGSTOP)
 	time.AfterFunc(d, func() { c.thaw(m) })
 }
 
-func (c *crew) frozeOne(m *member) {
+func (c *crew) froze(m *member) {
 	m.frozenNow.Store(true)
 	m.everFrozen = true
 	c.frozen++
@@ -220,7 +223,11 @@ func (c *crew) finish() {
 		_ = m.orders.Close()
 	}
 	for _, m := range c.members {
-		c.await(m, "its end", m.exited)
+		select {
+		case <-m.exited:
+		case <-time.After(time.Minute):
+			c.t.Fatalf("client %d of pool %s did not end within a minute", m.id, m.pool)
+		}
 		if state := m.cmd.ProcessState; !m.doomed && !state.Success() {
 			c.t.Errorf("client %d ended with %s:\n%s", m.id, state, m.stderr.String())
 		}

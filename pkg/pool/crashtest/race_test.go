@@ -1,0 +1,6 @@
+//go:build race
+
+package crashtest
+
+// raceDetector: the test was built with it.
+const raceDetector = true
