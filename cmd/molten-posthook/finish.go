@@ -12,8 +12,8 @@ import (
 )
 
 const about = `
-molten-posthook checks back in all bare-metal machines that a CI build holds, and removes the files
-that molten-prehook wrote for it. Run it after every build, whatever became of it: it needs no file,
+molten-posthook checks all bare-metal machines, called nodes, that a CI build holds in again, and removes
+the files that molten-prehook wrote for it. Run it after every build, whatever became of it: it needs no file,
 and does nothing where nothing was checked out. Running it twice, before molten-prehook or beside it is
 safe; a molten-prehook of the same build that comes later is refused.`
 
@@ -34,12 +34,12 @@ func (s *settings) command() hookcli.Command {
 	c := hookcli.New(program)
 	c.About, c.Examples, c.Exits = about, examples, []int{0, 1, 2, 13, 14, 15, 129, 130, 143}
 	f, r := c.Flags, &s.request
-	f.StringVar(&r.Owner, "owner", "", "whose machines: `NAME`; by default the build's: $BUILD_URL, else controller, $JOB_NAME and $BUILD_NUMBER")
-	f.StringVar(&s.slot, "slot", "", "only the checkout of this slot: `NAME`, '' is the one without a slot (default: all)")
-	f.StringVar(&r.EnvFile, "env-file", "", "the file that molten-prehook wrote: `PATH`; it need not exist (default: where molten-prehook puts it)")
-	f.StringVar(&r.Result, "result", "", "the build's result, kept with the history: `RESULT` (default: $BUILD_RESULT, which PostBuildScript sets)")
-	f.BoolVar(&r.Dirty, "dirty", false, "the machines need cleaning before their next build")
-	f.StringVar(&s.config, "config", "", "configuration `FILE`")
+	f.StringVar(&r.Owner, "owner", "", "`NAME` that stands for the build (default: $BUILD_URL, else controller, $JOB_NAME and $BUILD_NUMBER)")
+	f.StringVar(&s.slot, "slot", "", "`NAME` of the one checkout to give back, '' is the one without a slot (default: all)")
+	f.StringVar(&r.EnvFile, "env-file", "", "`PATH` of the file that molten-prehook wrote; it need not exist (default: where molten-prehook puts it)")
+	f.StringVar(&r.Result, "result", "", "`RESULT` of the build, kept with the history (default: $BUILD_RESULT, which PostBuildScript sets)")
+	f.BoolVar(&r.Dirty, "dirty", false, "the nodes need cleaning before their next build")
+	f.StringVar(&s.config, "config", "", "`FILE` with the configuration")
 	f.StringVar(&s.database, "database", "", "`URL` of the database: sqlite:///PATH or mysql://USER@HOST/NAME")
 	return c
 }

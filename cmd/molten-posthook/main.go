@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/molteniron/molteniron/cmd/internal/cli"
+	"github.com/molteniron/molteniron/cmd/internal/hookcli"
 )
 
 const program = "molten-posthook"
@@ -19,5 +20,5 @@ func main() {
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	ctx, stop := cli.NotifySignals(ctx)
 	defer stop()
-	return cli.Finish(ctx, stderr, program, finish(ctx, args, getenv, stdout, stderr))
+	return hookcli.Finish(ctx, stderr, program, finish(ctx, args, getenv, stdout, stderr))
 }

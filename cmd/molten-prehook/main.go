@@ -1,4 +1,4 @@
-// Command molten-prehook checks bare-metal machines out for a CI build, before its tests, and writes
+// Command molten-prehook checks bare-metal nodes out for a CI build, before its tests, and writes
 // the file that the build reads them from.
 package main
 
@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/molteniron/molteniron/cmd/internal/cli"
+	"github.com/molteniron/molteniron/cmd/internal/hookcli"
 )
 
 const program = "molten-prehook"
@@ -20,5 +21,5 @@ func main() {
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	ctx, stop := cli.NotifySignals(ctx)
 	defer stop()
-	return cli.Finish(ctx, stderr, program, prepare(ctx, args, getenv, stdout, stderr))
+	return hookcli.Finish(ctx, stderr, program, prepare(ctx, args, getenv, stdout, stderr))
 }

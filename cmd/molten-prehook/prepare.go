@@ -13,12 +13,12 @@ import (
 )
 
 const about = `
-molten-prehook checks bare-metal machines out for a CI build. It waits in the queue until they are
-free, writes a file that the build's shell sources, and leaves. molten-posthook checks them in again.
-While it waits it says on stderr, at once, when its place changes and every minute, what it waits for.
-When it is stopped, or cannot write its files, nothing stays checked out.`
+molten-prehook checks bare-metal machines, called nodes, out for a CI build. It waits in the queue until
+they are free, writes a file that the build's shell sources, and leaves. molten-posthook checks them in
+again. While it waits it says on stderr, at once, when its place changes and every minute, what it waits
+for. When it is stopped, or cannot write its files, nothing stays checked out.`
 
-const examples = `  molten-prehook                                        # one machine of the default pool, in a Jenkins build
+const examples = `  molten-prehook                                        # one node of the default pool, in a Jenkins build
   . "${WORKSPACE_TMP:-$WORKSPACE@tmp}/molteniron.env"   # then: $IPMI_ADDRESS, $MOLTEN_NODE, …
   ipmitool -I lanplus -H "$IPMI_ADDRESS" -p "$IPMI_PORT" -U "$IPMI_USERNAME" -E chassis power status
 
@@ -40,19 +40,19 @@ func (s *settings) command() hookcli.Command {
 	c := hookcli.New(program)
 	c.About, c.Examples, c.Exits = about, examples, []int{0, 1, 2, 10, 11, 12, 13, 14, 15, 129, 130, 143}
 	f, r := c.Flags, &s.request
-	f.StringVar(&r.Owner, "owner", "", "who the machines are for: `NAME`; by default the build: $BUILD_URL, else controller, $JOB_NAME and $BUILD_NUMBER")
-	f.StringVar(&r.Slot, "slot", "", "a `NAME` that tells a second checkout of the same build from the first")
-	f.StringVar(&r.Pool, "pool", "", "ask this pool: `NAME` (default: the configuration's, else default)")
-	f.IntVar(&s.count, "count", 1, "how many machines, all or none: `N`")
-	f.StringArrayVar(&s.requires, "require", nil, "what each machine must meet: `EXPR`, may be repeated; key=v[,v], key:not=v[,v], key:min=N, key:max=N, key, key:absent")
-	f.StringArrayVar(&s.groups, "group", nil, "a group of machines alike: `NAME=COUNT[:EXPR+EXPR…]`, may be repeated; instead of --count and --require")
-	f.IntVar(&r.Priority, "priority", 0, "higher goes first: `N`; capped by the pool")
-	f.DurationVar(&r.Wait, "wait", 0, "how long to queue: `DURATION`, 0 is not at all; never longer than $BUILD_TIMEOUT milliseconds (default: the configuration's, else 1h)")
-	f.DurationVar(&r.Lease, "lease", 0, "how long the build may keep them: `DURATION`; never shorter than $BUILD_TIMEOUT and half an hour (default: the configuration's, else the pool's)")
-	f.StringVar(&r.EnvFile, "env-file", "", "write the variables to `PATH` (default: ${WORKSPACE_TMP:-$WORKSPACE@tmp}/molteniron.env, outside Jenkins ./molteniron.env; with a slot molteniron-SLOT.env); - is stdout, outside Jenkins only")
-	f.StringVar(&r.JSONFile, "json-file", "", "write the same as JSON to `PATH` too")
-	f.StringVar(&r.Adopt, "adopt", "", "take over what this build holds already, by the env file `PATH` of that checkout; count, requirements, wait and lease stay as they were")
-	f.StringVar(&s.config, "config", "", "configuration `FILE`")
+	f.StringVar(&r.Owner, "owner", "", "`NAME` that stands for the build (default: $BUILD_URL, else controller, $JOB_NAME and $BUILD_NUMBER)")
+	f.StringVar(&r.Slot, "slot", "", "`NAME` that tells a second checkout of the same build from the first")
+	f.StringVar(&r.Pool, "pool", "", "`NAME` of the pool to ask (default: the configuration's, else default)")
+	f.IntVar(&s.count, "count", 1, "`N` nodes, all or none")
+	f.StringArrayVar(&s.requires, "require", nil, "`EXPR` that each node must meet, may be repeated: key=v[,v], key:not=v[,v], key:min=N, key:max=N, key, key:absent")
+	f.StringArrayVar(&s.groups, "group", nil, "`GROUP` of nodes alike, may be repeated: NAME=COUNT[:EXPR+EXPR…]; instead of --count and --require")
+	f.IntVar(&r.Priority, "priority", 0, "`N` is higher for who goes first; capped by the pool")
+	f.DurationVar(&r.Wait, "wait", 0, "`TIME` to queue at most, 0 is not at all; never longer than $BUILD_TIMEOUT milliseconds (default: the configuration's, else 1h)")
+	f.DurationVar(&r.Lease, "lease", 0, "`TIME` that the build may keep the nodes; never shorter than $BUILD_TIMEOUT and half an hour (default: the configuration's, else the pool's)")
+	f.StringVar(&r.EnvFile, "env-file", "", "`PATH` of the file to source; - is stdout, outside Jenkins only (default: ${WORKSPACE_TMP:-$WORKSPACE@tmp}/molteniron.env, outside Jenkins ./molteniron.env; with a slot molteniron-SLOT.env)")
+	f.StringVar(&r.JSONFile, "json-file", "", "`PATH` of a file that says the same in JSON (default: none)")
+	f.StringVar(&r.Adopt, "adopt", "", "`PATH` of the env file of what this build holds already: take it over; count, requirements, wait and lease stay as they were")
+	f.StringVar(&s.config, "config", "", "`FILE` with the configuration")
 	f.StringVar(&s.database, "database", "", "`URL` of the database: sqlite:///PATH or mysql://USER@HOST/NAME")
 	return c
 }
@@ -97,7 +97,7 @@ func (s *settings) resolve(command hookcli.Command, c config.Config) error {
 		return nil
 	}
 	if s.count < 1 {
-		return command.Usagef("--count %d: ask for 1 machine or more", s.count)
+		return command.Usagef("--count %d: ask for 1 node or more", s.count)
 	}
 	g := pool.Group{Count: s.count}
 	for _, text := range s.requires {

@@ -136,7 +136,7 @@ func (c *console) run() {
 // describe is one line about a request that waits.
 func describe(p pool.Position) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "place %d in the queue for %s since %s: %s", p.Place, p.Request, p.Waited.Round(time.Second), p.Reason)
+	fmt.Fprintf(&b, "waiting for %s, place %d in the queue, %s so far: %s", p.Request, p.Place, p.Waited.Round(time.Second), p.Reason)
 	for i, h := range p.Holders {
 		if i == maxHolders {
 			fmt.Fprintf(&b, "; and %d more", len(p.Holders)-i)

@@ -72,7 +72,7 @@ func TestProgress(t *testing.T) {
 		expect("") // nothing to tell yet
 
 		c.progress(at)
-		expect("place 2 in the queue for 1 node since 0s: all held\n")
+		expect("waiting for 1 node, place 2 in the queue, 0s so far: all held\n")
 
 		for range 50 { // polls that bring nothing new
 			time.Sleep(time.Second)
@@ -82,14 +82,14 @@ func TestProgress(t *testing.T) {
 		expect("")
 
 		time.Sleep(10 * time.Second) // a minute after the line
-		expect("place 2 in the queue for 1 node since 1m0s: all held\n")
+		expect("waiting for 1 node, place 2 in the queue, 1m0s so far: all held\n")
 
 		time.Sleep(30 * time.Second)
 		at.Waited = 90 * time.Second
 		at.Place = 1
 		at.Holders = []pool.Holder{{Node: "node-1", Status: pool.Allocated, Owner: "b", ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}}
 		c.progress(at)
-		expect("place 1 in the queue for 1 node since 1m30s: all held; node-1 is held by \"b\" until 2026-01-02T03:04:05Z\n")
+		expect("waiting for 1 node, place 1 in the queue, 1m30s so far: all held; node-1 is held by \"b\" until 2026-01-02T03:04:05Z\n")
 
 		time.Sleep(3*time.Minute + time.Second) // without a poll, too
 		if n := strings.Count(out.take(), "\n"); n != 3 {
@@ -102,7 +102,7 @@ func TestDescribeManyHolders(t *testing.T) {
 	p := pool.Position{Place: 1, Request: "2 nodes", Reason: "held", Holders: []pool.Holder{
 		{Node: "n1", Status: pool.Broken}, {Node: "n2", Owner: "a"}, {Node: "n3", Status: pool.Dirty}, {Node: "n4", Owner: "a"}, {Node: "n5"}, {Node: "n6"},
 	}}
-	want := `place 1 in the queue for 2 nodes since 0s: held; n1 is broken; n2 is held by "a"; n3 is dirty; n4 is held by "a"; and 2 more`
+	want := `waiting for 2 nodes, place 1 in the queue, 0s so far: held; n1 is broken; n2 is held by "a"; n3 is dirty; n4 is held by "a"; and 2 more`
 	if got := describe(p); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

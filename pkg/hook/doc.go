@@ -1,4 +1,4 @@
-// Package hook is what a build does with the pool: Prepare checks machines out before its tests and
+// Package hook is what a build does with the pool: Prepare checks nodes out before its tests and
 // writes the files that the build reads, Finish checks them in again after them. The two programs
 // molten-prehook and molten-posthook add flags, signals and exit statuses, and nothing else.
 //

@@ -50,20 +50,20 @@ func Finish(ctx context.Context, p Process, r Return) error {
 	work, cancel := lasting(ctx)
 	defer cancel()
 
-	mine := func(id identity) bool { return id.Owner == owner && (r.Slot == nil || id.Slot == *r.Slot) }
-	paths := p.envFiles(r)
-
 	released, err := p.release(work, pool.ReleaseRequest{
 		Owner: owner, Slot: r.Slot, Result: strings.ToUpper(r.Result), Dirty: r.Dirty, CloseOwner: true,
 	})
 	if err != nil && !errors.Is(err, pool.ErrConflict) {
 		return ended(work, err) // the files stay: whoever tries again may need them
 	}
-	if left := remove(mine, paths...); left != nil {
-		err = errors.Join(err, fmt.Errorf("a file with passwords is left: %w", left))
-	}
-	for _, folder := range folders(paths, p.envFolder()) {
+	// The temporary files go first: a pre-hook that has claimed what was just released, and is about to
+	// give its files their names, then fails to; one that was quicker has made them what we look for next.
+	mine := func(id identity) bool { return id.Owner == owner && (r.Slot == nil || id.Slot == *r.Slot) }
+	for _, folder := range p.folders(r) {
 		sweep(folder, mine)
+	}
+	if left := remove(mine, p.envFiles(r)...); left != nil {
+		err = errors.Join(err, fmt.Errorf("a file with passwords is left: %w", left))
 	}
 	p.tell(work, owner, released)
 	return err
@@ -119,14 +119,13 @@ func (p Process) envFiles(r Return) []string {
 	return slices.Compact(paths)
 }
 
-// folders lists the folders of the paths and the one given, each once.
-func folders(paths []string, more string) []string {
-	list := []string{more}
-	for _, path := range paths {
-		list = append(list, filepath.Dir(path))
+// folders lists where Prepare writes env files, by r and by itself.
+func (p Process) folders(r Return) []string {
+	list := []string{p.envFolder()}
+	if r.EnvFile != "" && r.EnvFile != "-" && filepath.Dir(r.EnvFile) != list[0] {
+		list = append(list, filepath.Dir(r.EnvFile))
 	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	return list
 }
 
 // tell says what was given back. Nobody need hear it: an error of the write changes nothing.
@@ -139,14 +138,13 @@ func (p Process) tell(ctx context.Context, owner string, released []pool.Release
 	}
 	for _, r := range released {
 		a := r.Allocation
-		nodes := strings.Join(a.NodeNames(), ", ")
 		switch {
 		case r.Again:
-			say("allocation %d (%s) was given back before", a.ID, nodes)
+			say("allocation %d was given back before", a.ID)
 		case len(a.Nodes) == 0:
 			say("allocation %d left the queue", a.ID)
 		default:
-			say("%s given back (allocation %d)", nodes, a.ID)
+			say("%s given back (allocation %d)", strings.Join(a.NodeNames(), ", "), a.ID)
 		}
 	}
 }

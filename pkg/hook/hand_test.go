@@ -89,6 +89,13 @@ func TestHandUndoes(t *testing.T) {
 			want:   errTerminated, text: "node-1 given back", status: pool.Ready, claims: true,
 		},
 		{
+			name: "its post-hook comes after the claim", // Jenkins runs it beside a pre-hook that is slow to die
+			within: func(m *moment) error {
+				return Finish(context.Background(), m.run.Process, Return{Owner: "me", EnvFile: m.run.EnvFile})
+			},
+			want: os.ErrNotExist, text: "a.env", status: pool.Ready, claims: true,
+		},
+		{
 			name:   "the claim fails",
 			within: func(*moment) error { return syscall.EIO },
 			want:   syscall.EIO, text: "node-1 given back", status: pool.Ready, claims: true,
@@ -138,6 +145,7 @@ func TestHandUndoes(t *testing.T) {
 			var stderr bytes.Buffer
 			p := environment(nil)
 			p.Stderr, p.Stdout, p.Log = &stderr, &stderr, newLog
+			p.Open = func(ctx context.Context) (*pool.DB, error) { return pool.Open(ctx, url, pool.Options{}) }
 			m.run = &prepare{
 				Process: p, owner: "me", db: open(t, url),
 				Request: Request{EnvFile: filepath.Join(m.folder, "a.env"), JSONFile: filepath.Join(m.folder, "a.json")},

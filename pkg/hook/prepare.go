@@ -106,6 +106,11 @@ func (p *prepare) resolve() (err error) {
 		return invalid("--env-file -: refused in a Jenkins build, because the passwords would be in its console log; leave --env-file away, the file is then %s",
 			p.Process.envFile(p.Slot))
 	}
+	if a, err := filepath.Abs(p.EnvFile); err == nil && p.JSONFile != "" {
+		if b, err := filepath.Abs(p.JSONFile); err == nil && (a == b || a+manifestSuffix == b) {
+			return invalid("--json-file %s is where the env file or its list of files goes; name another", p.JSONFile)
+		}
+	}
 	if limit := p.limit(); limit > 0 {
 		p.Wait = min(p.Wait, limit)
 		p.leastLease = (limit + leaseMargin + time.Second - 1).Truncate(time.Second)

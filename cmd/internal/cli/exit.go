@@ -140,7 +140,7 @@ func PrintError(w io.Writer, program string, err error) {
 	if err == nil {
 		return
 	}
-	if p, ok := err.(*fs.PathError); ok && errors.Is(p, syscall.EPIPE) {
+	if p, ok := err.(*fs.PathError); ok && errors.Is(p, syscall.EPIPE) { //nolint:errorlint // one that is wrapped says what the broken pipe undid
 		return
 	}
 	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {

@@ -81,8 +81,7 @@ func TestExitsWhole(t *testing.T) {
 func TestFinish(t *testing.T) {
 	signalled, cancel := context.WithCancelCause(t.Context())
 	cancel(&SignalError{syscall.SIGTERM})
-	usage := Usagef("no flag --x")
-	usage.(*UsageError).Help = "molten-prehook --help"
+	usage := &UsageError{Text: "no flag --x", Help: "molten-prehook --help"}
 	for _, tt := range []struct {
 		name   string
 		ctx    context.Context

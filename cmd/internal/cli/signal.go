@@ -52,7 +52,7 @@ func NotifySignals(ctx context.Context) (_ context.Context, stop func()) {
 		case <-done:
 		case <-limit.C:
 			fmt.Fprintf(os.Stderr, "%s, and the undo took longer than %s: what was allocated may stay so until its heartbeat or lease ends\n", first, undoLimit)
-			os.Exit(ExitCode(first))
+			os.Exit(ExitCode(first)) //nolint:forbidigo // what main waits for hangs
 		}
 	}()
 	return ctx, sync.OnceFunc(func() {

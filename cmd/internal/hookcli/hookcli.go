@@ -3,9 +3,11 @@
 package hookcli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -72,4 +74,25 @@ func (c Command) help(w io.Writer) error {
 		"before the configuration file, that before the default.\n\nEXIT STATUS\n%s",
 		strings.TrimSpace(c.About), strings.TrimRight(c.Examples, "\n"), c.Program, c.Flags.FlagUsagesWrapped(110), cli.ExitHelp(c.Exits...))
 	return err
+}
+
+// lastWords is how long the end of an aborted hook waits for its last line to be written.
+const lastWords = 200 * time.Millisecond
+
+// Finish is cli.Finish for a stderr that may be a full pipe: under a Jenkins that hangs an aborted hook
+// must end all the same, without its last line.
+func Finish(ctx context.Context, stderr io.Writer, program string, err error) int {
+	done := make(chan int, 1)
+	go func() { done <- cli.Finish(ctx, stderr, program, err) }()
+	select {
+	case code := <-done:
+		return code
+	case <-ctx.Done():
+	}
+	select {
+	case code := <-done:
+		return code
+	case <-time.After(lastWords):
+		return cli.Finish(ctx, io.Discard, program, err)
+	}
 }

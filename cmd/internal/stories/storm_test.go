@@ -1,0 +1,118 @@
+package stories
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// abortAnywhere N: N builds whose pre-hooks get a signal, each a little later in their life than the one
+// before, from the first instruction to after the last. Whatever the moment, a pre-hook either holds
+// its machine and has its file, or has left nothing.
+func abortAnywhere(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code, life := abort(ts, 1000, 0, 0)
+	if code != 0 {
+		ts.Fatalf("an undisturbed pre-hook: exit status %d", code)
+	}
+	done, undone := 0, 0
+	for i := range n {
+		s := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}[i%3]
+		code, took := abort(ts, 1001+i, s, life*time.Duration(i)*5/time.Duration(4*n))
+		switch {
+		case code == 0:
+			done++
+		case code == 128+int(s), code == -1: // -1: it was so young that it died of the signal
+			undone++
+		default:
+			ts.Fatalf("%s: exit status %d", s, code)
+		}
+		if took > 2*time.Second {
+			ts.Fatalf("%s: gone after %s", s, took)
+		}
+	}
+	ts.Logf("%d were done, %d undone", done, undone)
+	if done == 0 || undone == 0 {
+		ts.Fatalf("%d done, %d undone: the signals were not spread over the life of a pre-hook, which took %s", done, undone, life)
+	}
+}
+
+// abort runs the pre-hook of a build, sends it a signal after a delay and checks what it leaves; then its
+// post-hook gives back what it has. It returns the exit status and how long the pre-hook lived after the
+// signal; signal 0 is none.
+func abort(ts *testscript.TestScript, number int, s syscall.Signal, delay time.Duration) (int, time.Duration) {
+	build(ts, false, []string{strconv.Itoa(number)})
+	cmd := command(ts, "molten-prehook", "--pool", "arm")
+	ts.Check(cmd.Start())
+	if s != 0 {
+		time.Sleep(delay) // this moment is what is tested
+		_ = cmd.Process.Signal(s)
+	}
+	sent := time.Now()
+	_ = cmd.Wait()
+	took := time.Since(sent)
+	code := cmd.ProcessState.ExitCode()
+
+	folder := ts.Getenv("WORKSPACE_TMP")
+	files, _ := os.ReadDir(folder) // it may not have come to make it
+	active := activeOf(ts, ts.Getenv("BUILD_URL"))
+	switch {
+	case code == 0 && (active != 1 || len(files) != 2):
+		ts.Fatalf("%s after %s: exit status 0, %d allocations, files %v", s, delay, active, files)
+	case code != 0 && (active != 0 || len(files) != 0):
+		ts.Fatalf("%s after %s: exit status %d, %d allocations, files %v", s, delay, code, active, files)
+	}
+	finish(ts)
+	return code, took
+}
+
+// both N: N builds whose two hooks run at the same time, as after an abort with a pre-hook that is slow
+// to die. Nothing may be left of them.
+func both(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for i := range n {
+		build(ts, false, []string{strconv.Itoa(2000 + i)})
+		pre, post := command(ts, "molten-prehook", "--pool", "arm"), command(ts, "molten-posthook")
+		ts.Check(pre.Start())
+		time.Sleep(time.Duration(i%10) * time.Millisecond) // another overlap each time
+		ts.Check(post.Start())
+		_, _ = pre.Wait(), post.Wait()
+		if code := post.ProcessState.ExitCode(); code != 0 {
+			ts.Fatalf("the post-hook: exit status %d", code)
+		}
+		files, _ := os.ReadDir(ts.Getenv("WORKSPACE_TMP"))
+		if active := activeOf(ts, ts.Getenv("BUILD_URL")); active != 0 || len(files) != 0 {
+			ts.Fatalf("the pre-hook ended with %d; %d allocations and the files %v are left", pre.ProcessState.ExitCode(), active, files)
+		}
+	}
+}
+
+func finish(ts *testscript.TestScript) {
+	post := command(ts, "molten-posthook")
+	if out, err := post.CombinedOutput(); err != nil {
+		ts.Fatalf("the post-hook: %v\n%s", err, out)
+	}
+}
+
+func command(ts *testscript.TestScript, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = environ(ts)
+	return cmd
+}
+
+func activeOf(ts *testscript.TestScript, owner string) int {
+	var n int
+	ts.Check(query(ts, func(ctx context.Context, db *sql.DB) error {
+		return db.QueryRowContext(ctx, "SELECT COUNT(*) FROM allocations WHERE owner = ? AND state <> 'ended'", owner).Scan(&n)
+	}))
+	return n
+}
