@@ -1,0 +1,108 @@
+package pool_test
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	_ "github.com/go-sql-driver/mysql"
+
+	"github.com/molteniron/molteniron/pkg/pool"
+	"github.com/molteniron/molteniron/pkg/pool/pooltest"
+)
+
+func TestMariaDB(t *testing.T) {
+	t.Parallel()
+	u := server(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test ./pkg/pool")
+	onServer(t, u, u.Host)
+}
+
+// TestMariaDBSnapshotIsolation runs on a server that ends a transaction whose snapshot is stale, as
+// MariaDB does from 11.8 on.
+func TestMariaDBSnapshotIsolation(t *testing.T) {
+	t.Parallel()
+	u := server(t, "MOLTENIRON_TEST_MYSQL_SI", "scripts/mariadb start DIR --snapshot-isolation")
+	db := connect(t, u, u.Host)
+	var on bool
+	if err := db.QueryRowContext(t.Context(), "SELECT @@innodb_snapshot_isolation").Scan(&on); err != nil || !on {
+		t.Fatalf("innodb_snapshot_isolation is %v (%v) on %s; start the server with: scripts/mariadb start DIR --snapshot-isolation", on, err, u)
+	}
+	onServer(t, u, u.Host)
+}
+
+func TestMySQL(t *testing.T) {
+	t.Parallel()
+	u := server(t, "MOLTENIRON_TEST_MYSQL_REAL", "scripts/mysql start DIR")
+	onServer(t, u, u.Host)
+}
+
+// TestGalera gives the handles of a case the hosts of the cluster in turn.
+func TestGalera(t *testing.T) {
+	t.Parallel()
+	u := server(t, "MOLTENIRON_TEST_GALERA", "scripts/galera start DIR")
+	hosts := strings.Split(u.Host, ",")
+	if len(hosts) < 2 {
+		t.Fatalf("MOLTENIRON_TEST_GALERA names %d host, a cluster has several", len(hosts))
+	}
+	var orders []string
+	for i := range hosts {
+		orders = append(orders, strings.Join(append(append([]string{}, hosts[i:]...), hosts[:i]...), ","))
+	}
+	onServer(t, u, orders...)
+}
+
+// server is the test server that the environment names. Without one the test is skipped, but where all
+// servers must be there it fails; MySQL itself cannot be had everywhere.
+func server(t *testing.T, variable, start string) *url.URL {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" && variable != "MOLTENIRON_TEST_MYSQL_REAL" {
+			t.Fatalf("%s names no server; start one with: %s", variable, start)
+		}
+		t.Skipf("%s names no server; start one with: %s", variable, start)
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// connect opens the server itself, to see what it is and to drop databases.
+func connect(t *testing.T, u *url.URL, host string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", fmt.Sprintf("%s@tcp(%s)/", u.User, host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// onServer runs the suite on the server's databases, one of its own for each case; hosts are the lists
+// of hosts that a case's handles are opened with.
+func onServer(t *testing.T, u *url.URL, hosts ...string) {
+	first, _, _ := strings.Cut(hosts[0], ",")
+	db := connect(t, u, first)
+	pooltest.Run(t, func(t testing.TB) []string {
+		name := "pooltest_" + strings.ToLower(rand.Text()[:16])
+		t.Cleanup(func() {
+			if _, err := db.Exec("DROP DATABASE IF EXISTS " + name); err != nil {
+				t.Errorf("drop the case's database: %v", err)
+			}
+		})
+		var urls []string
+		for _, h := range hosts {
+			urls = append(urls, fmt.Sprintf("mysql://%s@%s/%s", u.User, h, name))
+		}
+		if _, err := pool.Init(t.Context(), urls[0], pool.Options{Actor: "pooltest"}); err != nil {
+			t.Fatal(err)
+		}
+		return urls
+	})
+}
