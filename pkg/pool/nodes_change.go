@@ -229,6 +229,11 @@ func (t *tx) writeNode(n *nodeRow, spec NodeSpec, password bool) error {
 	detail := map[string]any{"fields": changed}
 	if spec.Name != n.Name {
 		detail["renamed_from"] = n.Name
+		if n.Status == Allocated { // who holds it is told its present name
+			if err := t.one(`UPDATE allocation_nodes SET node = ? WHERE open_node = ?`, spec.Name, n.ID); err != nil {
+				return err
+			}
+		}
 	}
 	t.event(Event{Kind: eventNodeSet, Pool: spec.Pool, Node: spec.Name, Detail: detail})
 	t.touch(n.Pool)

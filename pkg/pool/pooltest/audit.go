@@ -120,6 +120,10 @@ func trailFaults(events []pool.Event) []string {
 		if text, err := json.Marshal(e); err != nil || strings.Contains(string(text), secretMark) {
 			fault(e, "it tells a secret, or is no JSON: %s %v", text, err)
 		}
+		if from, ok := e.Detail["renamed_from"].(string); ok {
+			trails[e.Node] = trails[from]
+			delete(trails, from)
+		}
 		if e.Node == "" || e.Allocation == 0 {
 			continue
 		}
