@@ -139,17 +139,20 @@ func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []No
 			}
 		}
 		if len(gone) > 0 {
-			if err := t.removeNodes(pools, gone); err != nil {
+			if err := t.removeNodes(gone); err != nil {
 				return nil, err
 			}
 		}
 	}
-	// The clashes of all rows are told together. A swap of addresses between two nodes needs two imports.
-	var except []int64
+	// The clashes of all rows are told together.
+	var ids []int64
 	for _, s := range changed {
-		except = append(except, byName[s.Name].ID)
+		ids = append(ids, byName[s.Name].ID)
 	}
-	if err := t.checkTaken(slices.Concat(fresh, changed), except); err != nil {
+	if err := t.checkTaken(slices.Concat(fresh, changed), ids); err != nil {
+		return nil, err
+	}
+	if err := t.vacate(changed, byName); err != nil {
 		return nil, err
 	}
 	for _, s := range changed {
@@ -177,4 +180,37 @@ func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []No
 		}
 	}
 	return changes, t.passAll(pools)
+}
+
+// vacate gives up the addresses that change, before any is taken: nodes may swap theirs.
+func (t *tx) vacate(changed []NodeSpec, byName map[string]*nodeRow) error {
+	var bmcs, macs, ips []int64
+	for _, s := range changed {
+		n := byName[s.Name]
+		if n.BMCAddress != s.BMC.Address || n.BMCPort != s.BMC.Port || n.BMCSystemID != s.BMC.SystemID {
+			bmcs = append(bmcs, n.ID)
+		}
+		if !slices.Equal(n.macs, s.MACs) {
+			macs = append(macs, n.ID)
+		}
+		if !slices.Equal(n.ips, s.IPs) {
+			ips = append(ips, n.ID)
+		}
+	}
+	for _, list := range []struct {
+		statement string
+		ids       []int64
+	}{
+		{`UPDATE nodes SET bmc_address = uid WHERE id IN (?)`, bmcs}, // a uid is no address, and no other node's
+		{`DELETE FROM node_macs WHERE node_id IN (?)`, macs},
+		{`DELETE FROM node_ips WHERE node_id IN (?)`, ips},
+	} {
+		if len(list.ids) == 0 {
+			continue
+		}
+		if _, err := t.exec(list.statement, list.ids); err != nil {
+			return err
+		}
+	}
+	return nil
 }

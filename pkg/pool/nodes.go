@@ -128,7 +128,7 @@ func noSuchPool(name string) error {
 // a name, BMC endpoint, MAC or deployment address that is taken; an unknown pool is ErrNotFound.
 func (db *DB) AddNodes(ctx context.Context, specs []NodeSpec) error {
 	specs, err := normalizeAll(specs)
-	if err != nil {
+	if err != nil || len(specs) == 0 {
 		return err
 	}
 	uids := make([]string, len(specs))
@@ -416,11 +416,14 @@ func (t *tx) nodeByName(name string) (*nodeRow, error) {
 // maintenance, so that it drains. Requests that only this node could have met end as impossible.
 func (db *DB) RemoveNode(ctx context.Context, name string) error {
 	return db.transactNode(ctx, name, nil, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
-		return t.removeNodes(pools, []*nodeRow{n})
+		if err := t.removeNodes([]*nodeRow{n}); err != nil {
+			return err
+		}
+		return t.endImpossible(pools[n.Pool])
 	})
 }
 
-func (t *tx) removeNodes(pools map[string]*poolRow, nodes []*nodeRow) error {
+func (t *tx) removeNodes(nodes []*nodeRow) error {
 	ids := make([]int64, len(nodes))
 	for i, n := range nodes {
 		if n.Status == Allocated {
@@ -435,15 +438,7 @@ func (t *tx) removeNodes(pools map[string]*poolRow, nodes []*nodeRow) error {
 			return err
 		}
 	}
-	if err := t.want(len(ids), `DELETE FROM nodes WHERE id IN (?) AND status <> 'allocated'`, ids); err != nil {
-		return err
-	}
-	for _, p := range pools {
-		if err := t.endImpossible(p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.want(len(ids), `DELETE FROM nodes WHERE id IN (?) AND status <> 'allocated'`, ids)
 }
 
 // endImpossible ends the waiting requests of a locked pool that no node of it can meet any more.
