@@ -74,7 +74,7 @@ func policyFieldNames() string {
 	return text
 }
 
-// formatDuration writes whole seconds without the units that are zero: 6h, 1h30m, 90s.
+// formatDuration writes whole seconds without the units that are zero: 6h, 1h30m, 1m30s.
 func formatDuration(d time.Duration) string {
 	text := ""
 	for _, u := range []struct {

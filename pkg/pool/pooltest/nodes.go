@@ -60,7 +60,7 @@ var nodeCases = []testCase{
 		first := w.spec("first", func(s *pool.NodeSpec) { s.IPs = []string{"192.0.2.1"} })
 		w.ok(w.db.AddNodes(w.ctx, []pool.NodeSpec{first}))
 		for what, change := range map[string]func(*pool.NodeSpec){
-			"the name is taken":       func(s *pool.NodeSpec) { s.Name = "first" },
+			"the name is taken":        func(s *pool.NodeSpec) { s.Name = "first" },
 			"bmc " + first.BMC.Address: func(s *pool.NodeSpec) { s.BMC.Address = first.BMC.Address },
 			"mac " + first.MACs[0]:     func(s *pool.NodeSpec) { s.MACs = append(s.MACs, strings.ToUpper(first.MACs[0])) },
 			"ip 192.0.2.1":             func(s *pool.NodeSpec) { s.IPs = []string{"192.0.2.1"} },
