@@ -229,7 +229,7 @@ func (db *DB) takenBack(ctx context.Context, lost ...allocationRow) error {
 		Slot       *string `db:"slot"`
 		ExpiresAt  stamp   `db:"expires_at"`
 	}
-	if err := db.list(ctx, &rows, `SELECT an.node, n.status, n.generation, a.owner, a.slot, a.expires_at FROM allocation_nodes an
+	if err := db.list(ctx, &rows, `SELECT COALESCE(n.name, an.node) AS node, n.status, n.generation, a.owner, a.slot, a.expires_at FROM allocation_nodes an
 		LEFT JOIN nodes n ON n.id = an.node_id LEFT JOIN allocations a ON a.id = n.allocation_id
 		WHERE an.allocation_id IN (?) ORDER BY an.allocation_id, an.position`, ids); err != nil {
 		return errors.Join(e, err)
