@@ -158,7 +158,7 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		}
 		// If the ready nodes cannot serve this request even alone, the pass would change nothing: the
 		// others were served when they came, or when nodes did.
-		if m.complete() || len(freed) > 0 {
+		if m.complete() || len(freed) > 0 || t.locked[p.Name].anew {
 			if err := t.walk(p, ready, nil); err != nil {
 				return err
 			}
@@ -200,8 +200,12 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			return nil
 		}
 		own.State, own.EndReason, own.EndDetail = Ended, reason, detail
-		_, err = t.end(p, []ending{{ID: k.id, Owner: k.Owner, Slot: k.Slot, State: Waiting, Reason: reason, Detail: detail}})
-		return err
+		end := row.ending(reason)
+		end.Detail = detail
+		if _, err = t.end(p, []ending{end}); err != nil || !end.Several {
+			return err
+		}
+		return t.walk(p, t.readyNodes(p.Name), nil) // what was set aside for it is for who is behind
 	})
 	return own, err
 }

@@ -64,7 +64,7 @@ func (r *allocationRow) allocation() Allocation {
 }
 
 func (r *allocationRow) ending(reason EndReason) ending {
-	return ending{ID: r.ID, Owner: r.Owner, Slot: r.Slot, State: r.State, Reason: reason}
+	return ending{ID: r.ID, Owner: r.Owner, Slot: r.Slot, State: r.State, Reason: reason, Several: asksForSeveral(r.Request)}
 }
 
 // Allocations lists allocations with the nodes that they have or had, newest first. Nodes of active ones

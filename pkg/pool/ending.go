@@ -7,14 +7,15 @@ import (
 
 // ending is one allocation that ends, with what is needed to guard and to tell it.
 type ending struct {
-	ID     int64
-	Owner  string
-	Slot   string
-	State  State // as read: the write is guarded by it
-	Reason EndReason
-	Detail string // what a person said
-	Result string // of the build
-	Dirty  bool   // the nodes need cleaning, whatever the pool's policy
+	ID      int64
+	Owner   string
+	Slot    string
+	State   State // as read: the write is guarded by it
+	Reason  EndReason
+	Several bool   // it asks for several nodes: while it waits, some may be set aside for it
+	Detail  string // what a person said
+	Result  string // of the build
+	Dirty   bool   // the nodes need cleaning, whatever the pool's policy
 }
 
 // kind is what endings that are written by the same statements have in common.
@@ -41,6 +42,9 @@ func (t *tx) end(p *poolRow, list []ending) (freed []int64, err error) {
 	}
 	kinds := map[endingKind][]ending{}
 	for _, e := range list {
+		if e.State == Waiting && e.Several {
+			t.locked[p.Name].anew = true
+		}
 		k := endingKind{e.State, e.Reason, e.Detail, e.Result, e.Dirty}
 		kinds[k] = append(kinds[k], e)
 	}
@@ -147,6 +151,9 @@ func (t *tx) freeNodes(p *poolRow, k endingKind, endings []ending, nodes, alloca
 	if p.Cleaning || k.dirty {
 		status = Dirty
 	}
+	if quarantined > 0 {
+		t.locked[p.Name].anew = true
+	}
 	if err := t.freeAs(p, Broken, reason, nodes[:quarantined], allocations); err != nil {
 		return nil, err
 	}
@@ -194,10 +201,11 @@ func (t *tx) mayBreak(p *poolRow, want int) (int, error) {
 
 // dueRow is an allocation whose time is over.
 type dueRow struct {
-	ID    int64  `db:"id"`
-	Owner string `db:"owner"`
-	Slot  string `db:"slot"`
-	State State  `db:"state"`
+	ID      int64  `db:"id"`
+	Owner   string `db:"owner"`
+	Slot    string `db:"slot"`
+	State   State  `db:"state"`
+	Request string `db:"request"`
 }
 
 // takeBack ends what is due in a locked pool: leases by the pool's policy, waiters and unclaimed grants
@@ -212,14 +220,14 @@ func (t *tx) takeBack(p *poolRow) (freed []int64, err error) {
 		grace = t.now.Add(-seconds(p.GraceS)) // tend asks meanwhile
 	}
 	var rows []dueRow
-	if err := t.list(&rows, `SELECT a.id, a.owner, a.slot, a.state FROM allocations a WHERE a.pool = ? AND a.state = 'claimed' AND a.expires_at <= ?
-		UNION ALL SELECT a.id, a.owner, a.slot, a.state FROM allocations a JOIN waiters w ON w.allocation_id = a.id
+	if err := t.list(&rows, `SELECT a.id, a.owner, a.slot, a.state, a.request FROM allocations a WHERE a.pool = ? AND a.state = 'claimed' AND a.expires_at <= ?
+		UNION ALL SELECT a.id, a.owner, a.slot, a.state, a.request FROM allocations a JOIN waiters w ON w.allocation_id = a.id
 		WHERE a.pool = ? AND a.state IN ('waiting', 'granted') AND w.alive_until <= ?`, p.Name, at(grace), p.Name, at(t.now)); err != nil {
 		return nil, err
 	}
 	endings := make([]ending, len(rows))
 	for i, r := range rows {
-		endings[i] = ending{ID: r.ID, Owner: r.Owner, Slot: r.Slot, State: r.State, Reason: EndLapsed}
+		endings[i] = ending{ID: r.ID, Owner: r.Owner, Slot: r.Slot, State: r.State, Reason: EndLapsed, Several: asksForSeveral(r.Request)}
 		if r.State == Claimed {
 			endings[i].Reason = EndExpired
 		}
@@ -256,6 +264,7 @@ func (t *tx) giveUpCleaning(p *poolRow) error {
 	}
 	t.touch(p.Name)
 	if broken > 0 {
+		t.locked[p.Name].anew = true
 		if err := t.want(broken, `UPDATE nodes SET status = 'broken', reason = ?, status_since = ?, dirty_until = NULL
 			WHERE id IN (?) AND status = 'dirty' AND dirty_until <= ?`, reason, at(t.now), ids[:broken], at(t.now)); err != nil {
 			return err
@@ -300,6 +309,7 @@ func (t *tx) pass(p *poolRow, fresh []int64, all bool) error {
 		return err
 	}
 	fresh = append(fresh, freed...)
+	all = all || t.locked[p.Name].anew
 	if !all && len(fresh) == 0 {
 		return nil
 	}

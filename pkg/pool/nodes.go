@@ -419,7 +419,10 @@ func (db *DB) RemoveNode(ctx context.Context, name string) error {
 		if err := t.removeNodes([]*nodeRow{n}); err != nil {
 			return err
 		}
-		return t.endImpossible(pools[n.Pool])
+		if err := t.endImpossible(pools[n.Pool]); err != nil {
+			return err
+		}
+		return t.passAll(pools) // what was set aside for a request that the node would have filled is free
 	})
 }
 

@@ -184,7 +184,7 @@ func (t *tx) changeNode(pools map[string]*poolRow, n *nodeRow, spec NodeSpec) er
 	if err := t.endImpossible(pools[n.Pool]); err != nil {
 		return err
 	}
-	return t.passAll(map[string]*poolRow{spec.Pool: pools[spec.Pool]})
+	return t.passAll(pools) // the pool that the node left too: what was set aside there may be free
 }
 
 // writeNode writes what differs between a node and its new spec, with the event that tells it; whether
@@ -322,7 +322,7 @@ func (db *DB) SetMaintenance(ctx context.Context, name string, on bool, reason s
 		if err := t.one(`UPDATE nodes SET maintenance = ?, maint_reason = ? WHERE id = ?`, on, stored, n.ID); err != nil {
 			return err
 		}
-		return t.pass(p, nil, !on)
+		return t.pass(p, nil, true) // with one node less in service, what was set aside may be free
 	})
 }
 

@@ -86,6 +86,12 @@ func decodeGroups(text string) ([]Group, error) {
 	return groups, nil
 }
 
+// asksForSeveral reports whether a stored request is for more than one node.
+func asksForSeveral(request string) bool {
+	groups, err := decodeGroups(request)
+	return err == nil && countNodes(groups) > 1
+}
+
 // readyNodes gives a pool's ready nodes one by one in hand-out order, read in growing batches: suspects
 // last, cheap ones first, among these the longest idle. What is given or set aside is used.
 type readyNodes struct {
@@ -242,16 +248,6 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 			if ready.exhausted() {
 				break
 			}
-			e := ending{ID: q.ID, Owner: q.Owner, Slot: q.Slot, State: Waiting, Reason: EndLapsed}
-			if !q.AliveUntil.After(t.now) {
-				lapsed = append(lapsed, e)
-				continue
-			}
-			if q.ClosedAt.After(t.now.Add(-tombstoneLife)) {
-				e.Reason = EndClosed
-				closed = append(closed, e)
-				continue
-			}
 			v := verdicts[q.Request]
 			if v == nil {
 				v = &verdict{}
@@ -259,6 +255,20 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 					v.done = true // of a newer program, or edited by hand: it cannot be served, and stops nobody
 				}
 				verdicts[q.Request] = v
+			}
+			e := ending{ID: q.ID, Owner: q.Owner, Slot: q.Slot, State: Waiting, Reason: EndLapsed, Several: countNodes(v.groups) > 1}
+			alive, open := q.AliveUntil.After(t.now), !q.ClosedAt.After(t.now.Add(-tombstoneLife))
+			if fresh != nil && e.Several && (!alive || !open) {
+				return nil, true, nil // what was set aside for it is free too
+			}
+			if !alive {
+				lapsed = append(lapsed, e)
+				continue
+			}
+			if !open {
+				e.Reason = EndClosed
+				closed = append(closed, e)
+				continue
 			}
 			if v.done || !shares.allow(q.JobKey, countNodes(v.groups)) {
 				continue

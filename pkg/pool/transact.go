@@ -48,6 +48,9 @@ type poolLock struct {
 	Clock   stamp  `db:"clock"`
 	changed bool   // its version must be bumped
 	due     stamp  // what next_due becomes
+	// anew: nodes that were set aside may be free for others, since who they were set aside for waits no
+	// more, or its request can be filled no more. A pass must look at all ready nodes.
+	anew bool
 }
 
 // commitError marks an error of COMMIT itself: the outcome is unknown when the connection was lost.
