@@ -35,6 +35,7 @@ var areas = []area{
 	{"inventory", inventoryCases},
 	{"pools", poolCases},
 	{"requirements", requirementCases},
+	{"release", releaseCases},
 }
 
 // Run runs all cases on an engine, side by side.
