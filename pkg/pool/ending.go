@@ -278,16 +278,17 @@ func (t *tx) giveUpCleaning(p *poolRow) error {
 		at(t.now.Add(seconds(p.CleanLimitS))), ids[broken:])
 }
 
-// recomputeDue finds the next moment at which time alone changes something.
+// recomputeDue finds the next moment at which time alone changes something. The lease of a grant counts,
+// because a claim keeps it without saying so here.
 func (t *tx) recomputeDue(p *poolRow) error {
 	var next struct {
 		Lease stamp `db:"lease"`
 		Alive stamp `db:"alive"`
 		Dirty stamp `db:"dirty"`
 	}
-	if err := t.Get(&next, `SELECT (SELECT MIN(expires_at) FROM allocations WHERE pool = ? AND state = 'claimed') AS lease,
+	if err := t.Get(&next, `SELECT (SELECT MIN(expires_at) FROM allocations WHERE pool = ? AND state IN ('granted', 'claimed') AND (state = 'claimed' OR expires_at > ?)) AS lease,
 		(SELECT MIN(w.alive_until) FROM waiters w JOIN allocations a ON a.id = w.allocation_id WHERE a.pool = ?) AS alive,
-		(SELECT MIN(dirty_until) FROM nodes WHERE pool = ? AND status = 'dirty') AS dirty`, p.Name, p.Name, p.Name); err != nil {
+		(SELECT MIN(dirty_until) FROM nodes WHERE pool = ? AND status = 'dirty') AS dirty`, p.Name, at(t.now), p.Name, p.Name); err != nil {
 		return err
 	}
 	t.locked[p.Name].due = stamp{}
