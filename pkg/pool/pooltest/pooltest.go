@@ -36,6 +36,8 @@ var areas = []area{
 	{"pools", poolCases},
 	{"requirements", requirementCases},
 	{"release", releaseCases},
+	{"tombstone", tombstoneCases},
+	{"lease", leaseCases},
 }
 
 // Run runs all cases on an engine, side by side.
