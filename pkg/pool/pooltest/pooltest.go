@@ -38,6 +38,9 @@ var areas = []area{
 	{"release", releaseCases},
 	{"tombstone", tombstoneCases},
 	{"lease", leaseCases},
+	{"extend", extendCases},
+	{"revoke", revokeCases},
+	{"events", eventCases},
 }
 
 // Run runs all cases on an engine, side by side.
