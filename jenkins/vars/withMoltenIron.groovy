@@ -1,0 +1,24 @@
+/**
+ * Checks nodes out, runs the body, and checks them in again whatever became of it. withMoltenIron.txt says how.
+ * Each setting becomes the variable of the hooks' flag of that name, so that nothing is pasted into a script.
+ */
+def call(Map settings = [:], Closure body) {
+    List<String> variables = []
+    for (setting in settings) {
+        String name = setting.key.toString().toUpperCase().replace('-', '_')
+        variables << "MOLTENIRON_${name}=${setting.value instanceof List ? setting.value.join('\n') : setting.value}".toString()
+    }
+    withEnv(variables) {
+        String result = '' // not known yet: what fails or aborts the body, the build shows itself
+        try {
+            // Within the try: a build that is aborted while it waits has to leave the queue.
+            sh label: 'molten-prehook', script: '#!/bin/sh -e\nexec molten-prehook'
+            body()
+            result = currentBuild.currentResult
+        } finally {
+            withEnv(["BUILD_RESULT=${result}".toString()]) {
+                sh label: 'molten-posthook', script: '#!/bin/sh -e\nexec molten-posthook'
+            }
+        }
+    }
+}
