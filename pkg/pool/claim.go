@@ -46,10 +46,14 @@ func (db *DB) Claim(ctx context.Context, token secret.Text) (*Allocation, error)
 			return fail(ErrConflict, "the allocation of %q cannot be claimed: its client gave no sign of life until %s", row.Owner, formatTime(row.AliveUntil.Time))
 		}
 		// The lease was promised at the grant, and the files tell its end. Only who took longer than a
-		// heartbeat (checks, a ticket picked up late) gets a new one.
+		// heartbeat (checks, a ticket picked up late), or than the lease itself, gets a new one.
 		expires := row.ExpiresAt
-		if t.now.Sub(row.GrantedAt.Time) > heartbeat {
+		if t.now.Sub(row.GrantedAt.Time) > heartbeat || !expires.After(t.now) {
 			expires = at(t.now.Add(seconds(row.LeaseS)))
+			// A pass may have said since to look again no earlier than at the heartbeat's end.
+			if _, err := t.exec(`UPDATE pool_locks SET next_due = ? WHERE pool = ? AND (next_due IS NULL OR next_due > ?)`, expires, row.Pool, expires); err != nil {
+				return err
+			}
 		}
 		if err := t.one(`UPDATE allocations SET state = 'claimed', claimed_at = ?, expires_at = ? WHERE id = ? AND state = 'granted'`,
 			at(t.now), expires, row.ID); err != nil {

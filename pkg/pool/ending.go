@@ -24,6 +24,7 @@ type endingKind struct {
 	reason         EndReason
 	detail, result string
 	dirty          bool
+	owner          string // of nodes that are taken back: their reason names it
 }
 
 // openNode is an open row of allocation_nodes.
@@ -45,7 +46,10 @@ func (t *tx) end(p *poolRow, list []ending) (freed []int64, err error) {
 		if e.State == Waiting && e.Several {
 			t.locked[p.Name].anew = true
 		}
-		k := endingKind{e.State, e.Reason, e.Detail, e.Result, e.Dirty}
+		k := endingKind{state: e.State, reason: e.Reason, detail: e.Detail, result: e.Result, dirty: e.Dirty}
+		if e.Reason.TakenBack() {
+			k.owner = e.Owner
+		}
 		kinds[k] = append(kinds[k], e)
 	}
 	for k, endings := range kinds {
@@ -121,14 +125,14 @@ func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64,
 		now, ids); err != nil {
 		return nil, err
 	}
-	return t.freeNodes(p, k, endings, nodes, ids)
+	return t.freeNodes(p, k, open, nodes, ids)
 }
 
 // freeNodes gives the nodes of ended allocations their next status:
 //   - never claimed: no build had them, so they are as they were;
 //   - given back: ready, or dirty where that is asked for, and no longer suspect;
 //   - taken back: suspect, or broken where the pool quarantines and its brake allows it.
-func (t *tx) freeNodes(p *poolRow, k endingKind, endings []ending, nodes, allocations []int64) (freed []int64, err error) {
+func (t *tx) freeNodes(p *poolRow, k endingKind, open []openNode, nodes, allocations []int64) (freed []int64, err error) {
 	if k.state != Claimed {
 		return nodes, t.want(len(nodes), `UPDATE nodes SET status = 'ready', status_since = ?, allocation_id = NULL
 			WHERE id IN (?) AND status = 'allocated' AND allocation_id IN (?)`, at(t.now), nodes, allocations)
@@ -139,20 +143,17 @@ func (t *tx) freeNodes(p *poolRow, k endingKind, endings []ending, nodes, alloca
 			return nil, err
 		}
 	}
-	owner := endings[0].Owner
-	if len(endings) > 1 {
-		owner = "several owners"
-	}
 	reason := ""
 	if k.reason.TakenBack() {
-		reason = cut(fmt.Sprintf("%s while held by %s", k.reason, owner), maxReason)
+		reason = cut(fmt.Sprintf("%s while held by %s", k.reason, k.owner), maxReason)
 	}
 	status := Ready
 	if p.Cleaning || k.dirty {
 		status = Dirty
 	}
-	if quarantined > 0 {
+	for _, o := range open[:quarantined] {
 		t.locked[p.Name].anew = true
+		t.event(Event{Kind: eventBroken, Pool: p.Name, Node: o.Name, Detail: map[string]any{"reason": reason}})
 	}
 	if err := t.freeAs(p, Broken, reason, nodes[:quarantined], allocations); err != nil {
 		return nil, err
@@ -278,16 +279,17 @@ func (t *tx) giveUpCleaning(p *poolRow) error {
 		at(t.now.Add(seconds(p.CleanLimitS))), ids[broken:])
 }
 
-// recomputeDue finds the next moment at which time alone changes something.
+// recomputeDue finds the next moment at which time alone changes something. The lease of a grant counts,
+// because a claim keeps it without saying so here.
 func (t *tx) recomputeDue(p *poolRow) error {
 	var next struct {
 		Lease stamp `db:"lease"`
 		Alive stamp `db:"alive"`
 		Dirty stamp `db:"dirty"`
 	}
-	if err := t.Get(&next, `SELECT (SELECT MIN(expires_at) FROM allocations WHERE pool = ? AND state = 'claimed') AS lease,
+	if err := t.Get(&next, `SELECT (SELECT MIN(expires_at) FROM allocations WHERE pool = ? AND state IN ('granted', 'claimed') AND (state = 'claimed' OR expires_at > ?)) AS lease,
 		(SELECT MIN(w.alive_until) FROM waiters w JOIN allocations a ON a.id = w.allocation_id WHERE a.pool = ?) AS alive,
-		(SELECT MIN(dirty_until) FROM nodes WHERE pool = ? AND status = 'dirty') AS dirty`, p.Name, p.Name, p.Name); err != nil {
+		(SELECT MIN(dirty_until) FROM nodes WHERE pool = ? AND status = 'dirty') AS dirty`, p.Name, at(t.now), p.Name, p.Name); err != nil {
 		return err
 	}
 	t.locked[p.Name].due = stamp{}

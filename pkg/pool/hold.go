@@ -114,5 +114,8 @@ func (db *DB) claimedRow(ctx context.Context, token secret.Text, owner, slot str
 			return nil, fail(ErrConflict, "the allocation of %q is %s, so it holds nothing yet", row.Owner, row.State)
 		}
 	}
+	if ownerKey == "" {
+		return nil, fail(ErrNotFound, "there is no allocation of this token; see moltenironctl status")
+	}
 	return nil, fail(ErrNotFound, "owner %q slot %q holds nothing; see moltenironctl status", owner, slot)
 }

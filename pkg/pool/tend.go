@@ -16,7 +16,7 @@ type TendResult struct {
 	Pools   int // looked at
 	Expired int // nodes taken back because their lease was over
 	Lapsed  int // tickets and unclaimed grants whose client had died
-	Broken  int // nodes whose cleaning took too long
+	Broken  int // nodes that a rule marked broken: by quarantine, or because their cleaning took too long
 	Granted int // nodes handed to who waited
 }
 

@@ -36,6 +36,11 @@ var areas = []area{
 	{"pools", poolCases},
 	{"requirements", requirementCases},
 	{"release", releaseCases},
+	{"tombstone", tombstoneCases},
+	{"lease", leaseCases},
+	{"extend", extendCases},
+	{"revoke", revokeCases},
+	{"events", eventCases},
 }
 
 // Run runs all cases on an engine, side by side.
