@@ -112,10 +112,8 @@ func (db *DB) endedError(k *ticket, own ownState) error {
 	case EndTimeout:
 		return fail(ErrNoNode, "no node free in pool %s within the wait for %s; see moltenironctl queue --pool %s", k.Pool, Describe(k.Groups), k.Pool)
 	case EndImpossible:
-		if own.EndDetail != "" {
-			return fail(ErrImpossible, "pool %s could never meet the request for %s: %s", k.Pool, Describe(k.Groups), own.EndDetail)
-		}
-		return fail(ErrImpossible, "pool %s could never meet the request for %s; see moltenironctl status --pool %s", k.Pool, Describe(k.Groups), k.Pool)
+		return fail(ErrImpossible, "pool %s could never meet the request for %s: %s; see moltenironctl status --pool %s -o wide",
+			k.Pool, Describe(k.Groups), own.EndDetail, k.Pool)
 	case EndClosed:
 		return closedError(k.Owner)
 	}
@@ -176,6 +174,9 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 				}
 			}
 			if !possible {
+				if detail, err = t.needs(p.Name, k.Groups); err != nil {
+					return err
+				}
 				reason = EndImpossible
 			} else if shares, err := t.jobShares(p); err != nil {
 				return err
@@ -234,6 +235,15 @@ func (t *tx) couldEver(pool string, groups []Group) (bool, error) {
 			return false, nil
 		}
 	}
+}
+
+// needs says what a pool would need to meet a request that none of its nodes could ever meet.
+func (t *tx) needs(pool string, groups []Group) (string, error) {
+	all, err := t.poolNodes(pool, false)
+	if err != nil {
+		return "", err
+	}
+	return cut(needs(groups, all.rows), maxReason), nil
 }
 
 // How often a waiting client looks: near the head often enough that a release reaches it at once, far
@@ -392,8 +402,10 @@ func (db *DB) position(ctx context.Context, k *ticket, place int) (Position, err
 		p.Reason = "it is being served"
 		return p, nil
 	}
-	e := &Explanation{Pool: k.Pool, Place: i + 1, Groups: k.Groups, Suitable: map[Status]int{}, At: s.now}
-	s.explain(e, i)
+	if s.past, err = db.pastDurations(ctx, k.Pool, s); err != nil {
+		return p, err
+	}
+	e := s.explain(i)
 	p.Place, p.Reason, p.Holders, p.Estimate = e.Place, e.Reason, e.Holders, e.Estimate
 	return p, nil
 }

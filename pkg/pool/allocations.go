@@ -181,7 +181,7 @@ func (db *DB) loadHeld(ctx context.Context, credentials bool, byID map[int64]*Al
 		columns += ", n.bmc_password"
 	}
 	var rows []*nodeRow
-	if err := db.list(ctx, &rows, `SELECT `+columns+`, a.owner, a.slot, a.expires_at, an.allocation_id AS in_allocation, an.group_name,
+	if err := db.list(ctx, &rows, `SELECT `+columns+`, `+holderColumns+`, an.allocation_id AS in_allocation, an.group_name,
 		an.generation AS granted_generation FROM allocation_nodes an JOIN nodes n ON n.id = an.node_id JOIN allocations a ON a.id = an.allocation_id
 		WHERE an.allocation_id IN (?) AND an.open_node IS NOT NULL ORDER BY an.allocation_id, an.position`, ids); err != nil {
 		return err

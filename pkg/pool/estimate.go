@@ -15,10 +15,15 @@ type Estimate struct {
 	Basis string    // what it rests on; for an unknown one why it is
 }
 
-// durations are how long past builds of one job kept their nodes.
-type durations struct {
-	p50, p90 time.Duration
-	builds   int
+// durations are how long past builds of one job kept their nodes, the shortest first.
+type durations []time.Duration
+
+// The two moments of an estimate, each as the duration to expect of those that are possible.
+func median(d durations) time.Duration     { return d[len(d)/2] }
+func ninthOfTen(d durations) time.Duration { return d[(len(d)-1)*9/10] }
+func (d durations) beyond(e time.Duration) durations {
+	i, _ := slices.BinarySearch(d, e+1)
+	return d[i:]
 }
 
 // Of past builds the newest pastBuilds of a job count, and fewer than leastBuilds tell nothing.
@@ -57,19 +62,17 @@ func (db *DB) pastDurations(ctx context.Context, pool string, s *scene) (map[str
 		AND state = 'ended' AND end_reason = 'released' AND hold_reason = '' ORDER BY id DESC LIMIT ?`, pool, keys, pastBuilds*len(keys)); err != nil {
 		return nil, err
 	}
-	all := map[string][]time.Duration{}
+	past := map[string]durations{}
 	for _, r := range rows {
-		if len(all[r.JobKey]) < pastBuilds {
-			all[r.JobKey] = append(all[r.JobKey], r.EndedAt.Sub(r.ClaimedAt.Time))
+		if len(past[r.JobKey]) < pastBuilds {
+			past[r.JobKey] = append(past[r.JobKey], r.EndedAt.Sub(r.ClaimedAt.Time))
 		}
 	}
-	past := map[string]durations{}
-	for key, list := range all {
+	for key, list := range past {
 		if len(list) < leastBuilds {
-			continue
+			delete(past, key)
 		}
 		slices.Sort(list)
-		past[key] = durations{p50: list[len(list)/2], p90: list[(len(list)-1)*9/10], builds: len(list)}
 	}
 	return past, nil
 }
@@ -78,33 +81,41 @@ func (db *DB) pastDurations(ctx context.Context, pool string, s *scene) (map[str
 // durations, once with their 90th percentile. Where a job has no past the end of the lease stands for
 // it, which is an upper bound.
 func (s *scene) estimate(i int) Estimate {
-	switch groups := s.queue[i].groups; {
+	switch q := s.queue[i]; {
 	case s.pool.Paused:
 		return Estimate{Basis: "unknown: the pool is paused"}
-	case !s.could(groups, (*nodeRow).inService):
+	case !s.could(q.groups, everyNode):
+		return Estimate{Basis: "never: the pool could not meet it"}
+	case !s.could(q.groups, (*nodeRow).inService):
 		return Estimate{Basis: "unknown: nodes must be repaired first"}
+	case !s.shares().ever(q.JobKey, countNodes(q.groups)):
+		return Estimate{Basis: "never: one job may not have so many nodes"}
 	}
-	p50, leases50, ok := s.play(i, func(d durations) time.Duration { return d.p50 })
+	early, ok := s.play(i, median)
 	if !ok {
 		return Estimate{Basis: "unknown: too far ahead to tell"}
 	}
-	p90, leases, _ := s.play(i, func(d durations) time.Duration { return d.p90 })
-	leases = max(leases, leases50)
+	late, ok := s.play(i, ninthOfTen)
+	if !ok {
+		late = early
+	}
 	builds := 0
-	for _, d := range s.past {
-		builds += d.builds
+	for job := range late.jobs {
+		builds += len(s.past[job])
 	}
 	basis := "the nodes are free now"
 	switch {
-	case !p90.After(s.now):
-	case leases > 0 && builds > 0:
-		basis = fmt.Sprintf("past durations of the same jobs (%d builds), and the ends of %d leases where there are none", builds, leases)
-	case leases > 0:
-		basis = "the ends of the leases, which is the latest; the jobs have no past here"
-	default:
+	case !late.when.After(s.now):
+	case late.leases > 0 && builds > 0:
+		basis = fmt.Sprintf("past durations of the same jobs (%d builds), and the ends of leases (%d) where there are none", builds, late.leases)
+	case late.leases > 0:
+		basis = "the ends of the leases, which is the latest unless one is extended; the jobs have no past here"
+	case builds > 0:
 		basis = fmt.Sprintf("past durations of the same jobs (%d builds)", builds)
+	default:
+		basis = "the time that the pool gives for cleaning, which is the latest"
 	}
-	return Estimate{Known: true, P50: p50, P90: maxTime(p50, p90), Basis: basis}
+	return Estimate{Known: true, P50: early.when, P90: maxTime(early.when, late.when), Basis: basis}
 }
 
 func maxTime(a, b time.Time) time.Time {
@@ -120,74 +131,85 @@ const playSteps = 2000
 // playQueue bounds how many requests before one are played through.
 const playQueue = 200
 
-// play simulates the pool until the target request is granted. leases counts the builds of which only the
-// lease is known.
-func (s *scene) play(target int, of func(durations) time.Duration) (when time.Time, leases int, ok bool) {
-	freeAt := map[*nodeRow]time.Time{}
+// played is the outcome of a simulation, with what it rests on.
+type played struct {
+	when   time.Time
+	leases int             // builds of which only the lease is known
+	jobs   map[string]bool // whose past builds were asked
+}
+
+// play simulates the pool until the target request is granted.
+func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok bool) {
+	if target > playQueue {
+		return p, false
+	}
+	p.jobs = map[string]bool{}
+	freeAt, job := map[*nodeRow]time.Time{}, map[*nodeRow]string{}
 	for _, n := range s.nodes {
 		switch {
 		case !n.inService():
 		case n.Status == Allocated:
-			end := n.ExpiresAt.Time
-			if n.JobKey != nil && !n.ClaimedAt.IsZero() {
-				if d, known := s.past[*n.JobKey]; known {
-					end = n.ClaimedAt.Add(of(d))
-				} else {
-					leases++
-				}
+			freeAt[n] = maxTime(s.buildEnd(n, of, &p), s.now)
+			if n.JobKey != nil {
+				job[n] = *n.JobKey
 			}
-			freeAt[n] = maxTime(end, s.now)
 		case n.Status == Dirty:
 			freeAt[n] = s.now.Add(seconds(s.pool.CleanLimitS))
 		default:
 			freeAt[n] = s.now
 		}
 	}
-	if target > playQueue {
-		return time.Time{}, 0, false
-	}
 	waiting := slices.Clone(s.queue[:target+1])
 	goal := s.queue[target]
 	for now, step := s.now, 0; step < playSteps; step++ {
 		used := map[*nodeRow]bool{}
 		hopeless := map[string]bool{} // equal requests are matched once
+		shares := s.shares()
+		if shares != nil {
+			shares.held = map[string]int{}
+			for n, free := range freeAt {
+				if free.After(now) {
+					shares.held[job[n]]++
+				}
+			}
+		}
 		for _, q := range waiting {
-			if hopeless[q.Request] && q != goal {
+			want := countNodes(q.groups)
+			if hopeless[q.Request] && q != goal || !shares.allow(q.JobKey, want) {
 				continue
 			}
-			m := newMatching(q.groups)
-			for _, n := range s.nodes {
-				if m.complete() {
-					break
-				}
-				if free, in := freeAt[n]; in && !free.After(now) && !used[n] {
-					m.offer(n)
-				}
-			}
+			m := matchAmong(q.groups, s.nodes, func(n *nodeRow) bool {
+				free, in := freeAt[n]
+				return in && !free.After(now) && !used[n]
+			})
 			hopeless[q.Request] = m.size == 0
 			granted := m.complete()
 			if granted && q == goal {
-				return now, leases, true
-			}
-			end := now.Add(seconds(q.LeaseS))
-			if d, known := s.past[q.JobKey]; known {
-				end = now.Add(of(d))
-			} else if granted {
-				leases++
+				p.when = now
+				return p, true
 			}
 			if !granted && !s.could(q.groups, (*nodeRow).inService) {
 				continue // it holds nothing up
+			}
+			end := now
+			if granted {
+				q.served = true
+				shares.take(q.JobKey, want)
+				end = now.Add(seconds(q.LeaseS))
+				if d, known := s.past[q.JobKey]; known {
+					p.jobs[q.JobKey] = true
+					end = now.Add(min(of(d), seconds(q.LeaseS)))
+				} else {
+					p.leases++
+				}
 			}
 			for _, nodes := range m.nodes {
 				for _, n := range nodes {
 					used[n] = true
 					if granted {
-						freeAt[n] = end
+						freeAt[n], job[n] = end, q.JobKey
 					}
 				}
-			}
-			if granted {
-				q.served = true
 			}
 		}
 		waiting = slices.DeleteFunc(waiting, func(q *sceneRequest) bool {
@@ -202,9 +224,28 @@ func (s *scene) play(target int, of func(durations) time.Duration) (when time.Ti
 			}
 		}
 		if next.IsZero() {
-			return time.Time{}, leases, false
+			return p, false
 		}
 		now = next
 	}
-	return time.Time{}, leases, false
+	return p, false
+}
+
+// buildEnd is when the build that holds a node may be expected to give it back: as long after its claim
+// as those past builds of its job took that took longer than it has by now. Where there are none, and
+// for a hold, it is the end of the lease, which is the latest.
+func (s *scene) buildEnd(n *nodeRow, of func(durations) time.Duration, p *played) time.Time {
+	if n.JobKey != nil && !n.ClaimedAt.IsZero() && (n.HoldReason == nil || *n.HoldReason == "") {
+		if possible := s.past[*n.JobKey].beyond(s.now.Sub(n.ClaimedAt.Time)); len(possible) > 0 {
+			if end := n.ClaimedAt.Add(of(possible)); end.Before(n.ExpiresAt.Time) {
+				p.jobs[*n.JobKey] = true
+				return end
+			}
+		}
+	}
+	p.leases++
+	if s.pool.OnExpiry == ExpiryAsk {
+		return n.ExpiresAt.Add(seconds(s.pool.GraceS))
+	}
+	return n.ExpiresAt.Time
 }

@@ -3,7 +3,6 @@ package pool
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,11 +18,14 @@ type Explanation struct {
 	Reason     string         // in one line: why not yet
 	Impossible bool           // no node of the pool could ever meet it
 	Stalled    bool           // it waits for nodes that are broken or in maintenance
+	Now        bool           // it can be served at once
+	Lacking    []Group        // what the pool needs more to meet it; of a stalled one, what must come back into service
 	Steps      []Step         // what each requirement costs
 	Suitable   map[Status]int // nodes that suit some group and are not in maintenance, by status
 	InMaint    int            // suitable nodes in maintenance
 	SetAside   int            // suitable ready nodes that are set aside for who is before
-	Relax      []string       // single requirements without which it could be met by the nodes in service
+	Relax      []string       // single requirements without which the nodes in service could meet it, where they cannot
+	RelaxNow   []string       // single requirements without which it could be served at once, where it cannot
 	Holders    []Holder       // of suitable nodes, the first to end first
 	Estimate   Estimate       //
 	At         time.Time      // the moment for which this holds
@@ -67,7 +69,9 @@ func (db *DB) Explain(ctx context.Context, r ExplainRequest) (*Explanation, erro
 	if err != nil {
 		return nil, err
 	}
-	e := &Explanation{Pool: pool, Owner: r.Owner, Slot: r.Slot, Groups: r.Groups, Suitable: map[Status]int{}, At: s.now}
+	if s.past, err = db.pastDurations(ctx, pool, s); err != nil {
+		return nil, err
+	}
 	i := slices.IndexFunc(s.queue, func(q *sceneRequest) bool { return r.Owner != "" && q.Owner == r.Owner && q.Slot == r.Slot })
 	if r.Owner != "" && i < 0 {
 		return nil, fail(ErrNotFound, "owner %q slot %q does not wait any more; see moltenironctl show", r.Owner, r.Slot)
@@ -75,8 +79,18 @@ func (db *DB) Explain(ctx context.Context, r ExplainRequest) (*Explanation, erro
 	if r.Owner == "" {
 		i = s.insertWhatIf(r)
 	}
-	e.Place, e.Groups = i+1, s.queue[i].groups
-	s.explain(e, i)
+	e := s.explain(i)
+	e.Owner, e.Slot = r.Owner, r.Slot
+	for _, g := range e.Groups {
+		e.Steps = append(e.Steps, s.steps(g)...)
+	}
+	if e.Impossible || e.Stalled {
+		e.Relax = relaxed(e.Groups, s.nodes, (*nodeRow).inService)
+	}
+	if !e.Now && !s.pool.Paused {
+		used := s.claims(i)
+		e.RelaxNow = relaxed(e.Groups, s.nodes, func(n *nodeRow) bool { return n.free() && !used[n] })
+	}
 	return e, nil
 }
 
@@ -86,7 +100,7 @@ type scene struct {
 	pool  *poolRow
 	nodes []*nodeRow // in hand-out order
 	queue []*sceneRequest
-	past  map[string]durations // of builds, by job
+	past  map[string]durations // of builds, by job; nil until an estimate is wanted
 }
 
 type sceneRequest struct {
@@ -111,7 +125,7 @@ func (db *DB) scene(ctx context.Context, pool string) (*scene, error) {
 	}
 	p := found[0]
 	s := &scene{now: db.laterOf(db.machineClock(), p.Clock, p.LastNow), pool: &p.poolRow}
-	if err := db.list(ctx, &s.nodes, `SELECT `+nodeColumns+`, a.owner, a.slot, a.expires_at, a.claimed_at, a.job_key FROM nodes n
+	if err := db.list(ctx, &s.nodes, `SELECT `+nodeColumns+`, `+holderColumns+`, a.claimed_at, a.job_key FROM nodes n
 		LEFT JOIN allocations a ON a.id = n.allocation_id WHERE n.pool = ?`+handOutOrder, pool); err != nil {
 		return nil, err
 	}
@@ -125,9 +139,7 @@ func (db *DB) scene(ctx context.Context, pool string) (*scene, error) {
 	for _, q := range s.queue {
 		q.groups, _ = decodeGroups(q.Request)
 	}
-	var err error
-	s.past, err = db.pastDurations(ctx, pool, s)
-	return s, err
+	return s, nil
 }
 
 // insertWhatIf puts a request that nobody made where it would queue now.
@@ -146,55 +158,91 @@ func (s *scene) insertWhatIf(r ExplainRequest) int {
 
 func (n *nodeRow) inService() bool { return n.Status != Broken && !n.Maintenance }
 
+func (n *nodeRow) free() bool { return n.Status == Ready && !n.Maintenance }
+
 func suitsAny(n *nodeRow, groups []Group) bool {
 	return slices.ContainsFunc(groups, func(g Group) bool { return meetsAll(n, g.Require) })
 }
 
 func (s *scene) could(groups []Group, which func(*nodeRow) bool) bool {
+	return matchAmong(groups, s.nodes, which).complete()
+}
+
+// matchAmong matches a request with those of the nodes that which allows.
+func matchAmong(groups []Group, nodes []*nodeRow, which func(*nodeRow) bool) *matching {
 	m := newMatching(groups)
-	for _, n := range s.nodes {
+	for _, n := range nodes {
+		if m.complete() {
+			break
+		}
 		if which(n) {
 			m.offer(n)
 		}
-		if m.complete() {
-			return true
-		}
 	}
-	return false
+	return m
 }
 
 func everyNode(*nodeRow) bool { return true }
 
-// explain fills in what the scene says of the i-th request.
-func (s *scene) explain(e *Explanation, i int) {
-	groups := s.queue[i].groups
-	e.Impossible = !s.could(groups, everyNode)
-	e.Stalled = !e.Impossible && !s.could(groups, (*nodeRow).inService)
-	for _, g := range groups {
-		e.Steps = append(e.Steps, s.steps(g)...)
-	}
-	for _, n := range s.nodes {
-		if !suitsAny(n, groups) {
-			continue
-		}
-		if n.Maintenance {
-			e.InMaint++
-			continue
-		}
-		e.Suitable[n.Status]++
-		if n.Status == Allocated && n.Owner != nil {
-			e.Holders = append(e.Holders, Holder{
-				Node: n.Name, Status: n.Status, Owner: *n.Owner, Slot: *n.Slot, Generation: n.Generation, ExpiresAt: n.ExpiresAt.Time,
-			})
+// lacking is what nodes must be added to, group by group, so that the request can be met.
+func (m *matching) lacking() []Group {
+	var list []Group
+	for i, g := range m.groups {
+		if g.Count -= len(m.nodes[i]); g.Count > 0 {
+			list = append(list, g)
 		}
 	}
-	slices.SortStableFunc(e.Holders, func(a, b Holder) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
-	e.SetAside = s.setAside(groups, i)
-	if e.Impossible || e.Stalled {
-		e.Relax = s.relax(groups)
+	return list
+}
+
+// relaxed lists the single requirements without which those of the nodes that which allows could fill
+// the request.
+func relaxed(groups []Group, nodes []*nodeRow, which func(*nodeRow) bool) []string {
+	var list []string
+	for i, g := range groups {
+		for j, r := range g.Require {
+			less := slices.Clone(groups)
+			less[i].Require = slices.Delete(slices.Clone(g.Require), j, j+1)
+			if matchAmong(less, nodes, which).complete() {
+				text := r.String()
+				if g.Name != "" {
+					text = g.Name + ": " + text
+				}
+				list = append(list, text)
+			}
+		}
+	}
+	return list
+}
+
+// needs says what the pool would need to meet a request that none of its nodes could ever meet.
+func needs(groups []Group, nodes []*nodeRow) string {
+	text := "it would need " + Describe(matchAmong(groups, nodes, everyNode).lacking()) + " more"
+	if less := relaxed(groups, nodes, everyNode); len(less) > 0 {
+		text += ", or the request without " + strings.Join(less, " or without ")
+	}
+	return text
+}
+
+// explain says what the scene shows of the i-th request.
+func (s *scene) explain(i int) *Explanation {
+	w := s.walk()
+	for _, q := range s.queue[:i] {
+		w.step(q)
+	}
+	st := w.step(s.queue[i])
+	e := &Explanation{
+		Pool: s.pool.Name, Place: i + 1, Groups: s.queue[i].groups, Reason: st.reason, Impossible: st.impossible, Stalled: st.stalled,
+		Now: st.now, Suitable: st.suitable, InMaint: st.inMaint, SetAside: st.setAside, Holders: st.holders, At: s.now,
+	}
+	switch {
+	case e.Impossible:
+		e.Lacking = matchAmong(e.Groups, s.nodes, everyNode).lacking()
+	case e.Stalled:
+		e.Lacking = matchAmong(e.Groups, s.nodes, (*nodeRow).inService).lacking()
 	}
 	e.Estimate = s.estimate(i)
-	e.Reason = s.reason(e)
+	return e
 }
 
 // steps counts what each requirement of a group leaves.
@@ -218,94 +266,11 @@ func (s *scene) steps(g Group) []Step {
 	return steps
 }
 
-// relax lists the single requirements without which the nodes in service could fill the request.
-func (s *scene) relax(groups []Group) []string {
-	var list []string
-	for i, g := range groups {
-		for j, r := range g.Require {
-			less := slices.Clone(groups)
-			less[i].Require = slices.Delete(slices.Clone(g.Require), j, j+1)
-			if s.could(less, (*nodeRow).inService) {
-				text := r.String()
-				if g.Name != "" {
-					text = g.Name + ": " + text
-				}
-				list = append(list, text)
-			}
-		}
-	}
-	return list
-}
-
-// setAside counts the ready nodes suiting groups that requests before the i-th have a claim on.
-func (s *scene) setAside(groups []Group, i int) int {
-	used := s.claims(i)
-	n := 0
-	for node := range used {
-		if suitsAny(node, groups) {
-			n++
-		}
-	}
-	return n
-}
-
 // claims walks the queue as a pass does and gives the ready nodes that are spoken for before the i-th.
 func (s *scene) claims(i int) map[*nodeRow]bool {
-	used := map[*nodeRow]bool{}
+	w := s.walk()
 	for _, q := range s.queue[:i] {
-		m := newMatching(q.groups)
-		for _, n := range s.nodes {
-			if m.complete() {
-				break
-			}
-			if n.Status == Ready && !n.Maintenance && !used[n] {
-				m.offer(n)
-			}
-		}
-		if m.size == 0 || !m.complete() && !s.could(q.groups, (*nodeRow).inService) {
-			continue
-		}
-		for _, nodes := range m.nodes {
-			for _, n := range nodes {
-				used[n] = true
-			}
-		}
+		w.step(q)
 	}
-	return used
-}
-
-// reason says in one line why the request is not served yet.
-func (s *scene) reason(e *Explanation) string {
-	ready := e.Suitable[Ready] - e.SetAside
-	switch {
-	case s.pool.Paused:
-		return fmt.Sprintf("pool %s is paused: %s", s.pool.Name, s.pool.PausedReason)
-	case e.Impossible:
-		return fmt.Sprintf("no node of pool %s could ever meet it: it needs %s", s.pool.Name, Describe(e.Groups))
-	case e.Stalled:
-		return "it waits for nodes that are broken or in maintenance; nothing is held back for it"
-	case ready >= countNodes(e.Groups) && !e.Estimate.P50.After(e.At):
-		return "it can be served at once"
-	}
-	parts := []string{fmt.Sprintf("needs %s", Describe(e.Groups))}
-	if n := e.Suitable[Allocated]; n > 0 {
-		text := fmt.Sprintf("%d suitable held", n)
-		if len(e.Holders) > 0 {
-			text += fmt.Sprintf(" (first until %s by %s)", formatTime(e.Holders[0].ExpiresAt), e.Holders[0].Owner)
-		}
-		parts = append(parts, text)
-	}
-	if n := e.Suitable[Dirty]; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d being cleaned", n))
-	}
-	if n := e.Suitable[Broken] + e.InMaint; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d broken or in maintenance", n))
-	}
-	if e.SetAside > 0 {
-		parts = append(parts, fmt.Sprintf("%d ready but set aside for who is before", e.SetAside))
-	}
-	if ready > 0 {
-		parts = append(parts, fmt.Sprintf("%d ready", ready))
-	}
-	return strings.Join(parts, ", ")
+	return w.used
 }

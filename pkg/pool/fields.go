@@ -70,6 +70,7 @@ var NodeFields = []Field{
 	{Name: "slot", Kind: KindText, Help: "the owner's slot"},
 	{Name: "allocation", Kind: KindNumber, Help: "id of the allocation that holds it"},
 	{Name: "expires_at", Kind: KindText, Help: "end of the lease"},
+	{Name: "hold_reason", Kind: KindText, Help: "why it is kept for a post-mortem"},
 }
 
 func fieldByName(name string) (Field, bool) {
@@ -147,6 +148,8 @@ func (n Node) Field(name string) (string, error) {
 		return number(n.Allocation), nil
 	case "expires_at":
 		return formatTime(n.ExpiresAt), nil
+	case "hold_reason":
+		return n.HoldReason, nil
 	}
 	if v, ok := n.Properties[name]; ok {
 		return v, nil

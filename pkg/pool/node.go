@@ -77,7 +77,8 @@ type Node struct {
 	Allocation  int64     // id, 0 when not allocated
 	Owner       string    // of that allocation
 	Slot        string    //
-	ExpiresAt   time.Time // the end of that allocation's lease; zero before the claim
+	ExpiresAt   time.Time // the end of that allocation's lease; zero when nobody holds it
+	HoldReason  string    // why it is in hold for a post-mortem; "" when it is not
 }
 
 // Spec gives back what a person said of the node.

@@ -16,6 +16,9 @@ const nodeColumns = `n.id, n.uid, n.name, n.pool, n.bmc_driver, n.bmc_address, n
 	n.arch, n.cpus, n.ram_mb, n.disk_gb, n.properties, n.cost, n.status, n.reason, n.status_since, n.maintenance, n.maint_reason,
 	n.suspect, n.generation, n.allocation_id`
 
+// holderColumns are what a nodeRow scans of the allocation that holds the node, joined as a.
+const holderColumns = "a.owner, a.slot, a.expires_at, a.hold_reason"
+
 // nodeRow is a row of nodes, with what a list joins to it.
 type nodeRow struct {
 	ID           int64   `db:"id"`
@@ -48,6 +51,7 @@ type nodeRow struct {
 	Owner         *string `db:"owner"`
 	Slot          *string `db:"slot"`
 	ExpiresAt     stamp   `db:"expires_at"`
+	HoldReason    *string `db:"hold_reason"`
 	ClaimedAt     stamp   `db:"claimed_at"`
 	JobKey        *string `db:"job_key"`
 	InAllocation  int64   `db:"in_allocation"`
@@ -126,6 +130,9 @@ func (r *nodeRow) node(key *secret.Key) (Node, error) {
 	}
 	if r.Slot != nil {
 		n.Slot = *r.Slot
+	}
+	if r.HoldReason != nil {
+		n.HoldReason = *r.HoldReason
 	}
 	if r.BMCPassword != nil {
 		var err error

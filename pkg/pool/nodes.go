@@ -65,7 +65,7 @@ func (db *DB) Nodes(ctx context.Context, f NodeFilter) ([]Node, error) {
 	if f.Owner != "" {
 		where, args = append(where, "a.owner_key = ?"), append(args, hashKey(f.Owner))
 	}
-	columns := nodeColumns + ", a.owner, a.slot, a.expires_at"
+	columns := nodeColumns + ", " + holderColumns
 	if f.Credentials {
 		columns += ", n.bmc_password"
 	}
@@ -402,7 +402,7 @@ func (db *DB) transactNode(ctx context.Context, name string, others []string, fn
 
 func (t *tx) nodeByName(name string) (*nodeRow, error) {
 	var rows []*nodeRow
-	if err := t.list(&rows, `SELECT `+nodeColumns+`, a.owner, a.slot, a.expires_at FROM nodes n
+	if err := t.list(&rows, `SELECT `+nodeColumns+`, `+holderColumns+` FROM nodes n
 		LEFT JOIN allocations a ON a.id = n.allocation_id WHERE n.name = ?`, name); err != nil {
 		return nil, err
 	}
@@ -454,17 +454,20 @@ func (t *tx) endImpossible(p *poolRow) error {
 	if err != nil {
 		return err
 	}
-	possible := map[string]bool{}
+	missing := map[string]string{} // what the pool would need, by request; "" when it is possible
 	var gone []ending
 	for _, q := range queue {
-		ok, known := possible[q.Request]
+		detail, known := missing[q.Request]
 		if !known {
-			groups, err := decodeGroups(q.Request)
-			ok = err == nil && all.couldFill(groups)
-			possible[q.Request] = ok
+			if groups, err := decodeGroups(q.Request); err != nil {
+				detail = "it cannot be read"
+			} else if !all.couldFill(groups) {
+				detail = cut(needs(groups, all.rows), maxReason)
+			}
+			missing[q.Request] = detail
 		}
-		if !ok {
-			gone = append(gone, ending{ID: q.ID, Owner: q.Owner, Slot: q.Slot, State: Waiting, Reason: EndImpossible})
+		if detail != "" {
+			gone = append(gone, ending{ID: q.ID, Owner: q.Owner, Slot: q.Slot, State: Waiting, Reason: EndImpossible, Detail: detail})
 		}
 	}
 	_, err = t.end(p, gone)

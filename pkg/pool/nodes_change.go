@@ -111,6 +111,7 @@ var setHint = map[string]string{
 	"owner":       "; use moltenironctl allocate or release",
 	"suspect":     "; use moltenironctl ready",
 	"expires_at":  "; use moltenironctl extend",
+	"hold_reason": "; use moltenironctl hold",
 }
 
 // SetNode changes fields and properties of a node, all or none, and serves who waits for what became

@@ -41,7 +41,7 @@ type Allocation struct {
 func NewAllocation(a *pool.Allocation, credentials bool) Allocation {
 	v := Allocation{
 		ID: a.ID, Owner: a.Owner, Slot: a.Slot, Pool: a.Pool, State: string(a.State), Place: number(int64(a.Place)),
-		Priority: a.Priority, Count: a.Count(), Groups: make([]Group, len(a.Groups)),
+		Priority: a.Priority, Count: a.Count(), Groups: newGroups(a.Groups),
 		LeaseSeconds: int64(a.Lease.Seconds()),
 		QueuedAt:     Time{a.QueuedAt}, GrantedAt: Time{a.GrantedAt}, ClaimedAt: Time{a.ClaimedAt},
 		ExpiresAt: Time{a.ExpiresAt}, EndedAt: Time{a.EndedAt},
@@ -51,15 +51,20 @@ func NewAllocation(a *pool.Allocation, credentials bool) Allocation {
 	if token := reveal(a.Token, credentials); token != nil {
 		v.Token = *token
 	}
-	for i, g := range a.Groups {
-		v.Groups[i] = Group{Name: g.Name, Count: g.Count, Require: make([]string, len(g.Require))}
-		for j, r := range g.Require {
-			v.Groups[i].Require[j] = r.String()
-		}
-	}
 	for i, n := range a.Nodes {
 		v.Nodes[i] = GrantedNode{Node: NewNode(n.Node, credentials), Group: n.Group}
 		v.Nodes[i].Generation = n.Generation
+	}
+	return v
+}
+
+func newGroups(groups []pool.Group) []Group {
+	v := make([]Group, len(groups))
+	for i, g := range groups {
+		v[i] = Group{Name: g.Name, Count: g.Count, Require: make([]string, len(g.Require))}
+		for j, r := range g.Require {
+			v[i].Require[j] = r.String()
+		}
 	}
 	return v
 }

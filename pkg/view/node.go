@@ -29,10 +29,11 @@ type Node struct {
 	MaintenanceReason string            `json:"maintenance_reason"`
 	Owner             string            `json:"owner"` // "" when nobody holds it
 	Slot              string            `json:"slot"`
-	Allocation        *int64            `json:"allocation"` // the id, null when nobody holds it
-	Generation        int64             `json:"generation"` // grows at each hand-over
-	Since             Time              `json:"since"`      // when the status began
-	ExpiresAt         Time              `json:"expires_at"` // the end of the holder's lease
+	Allocation        *int64            `json:"allocation"`  // the id, null when nobody holds it
+	Generation        int64             `json:"generation"`  // grows at each hand-over
+	Since             Time              `json:"since"`       // when the status began
+	ExpiresAt         Time              `json:"expires_at"`  // the end of the holder's lease
+	HoldReason        string            `json:"hold_reason"` // why it is kept for a post-mortem, "" when it is not
 	BMC               BMC               `json:"bmc"`
 	MAC               string            `json:"mac"`     // the first one
 	MACs              []string          `json:"macs"`    // all, in their order
@@ -59,7 +60,7 @@ func NewNode(n pool.Node, credentials bool) Node {
 		Name: n.Name, Pool: n.Pool, Status: string(n.Status), Reason: n.Reason, Suspect: n.Suspect,
 		Maintenance: n.Maintenance, MaintenanceReason: n.MaintReason,
 		Owner: n.Owner, Slot: n.Slot, Allocation: number(n.Allocation), Generation: n.Generation,
-		Since: Time{n.Since}, ExpiresAt: Time{n.ExpiresAt},
+		Since: Time{n.Since}, ExpiresAt: Time{n.ExpiresAt}, HoldReason: n.HoldReason,
 		BMC: BMC{
 			Driver: n.BMC.Driver, Address: n.BMC.Address, Port: number(int64(n.BMC.Port)), SystemID: n.BMC.SystemID,
 			Verify: n.BMC.Verify, Username: n.BMC.Username, Password: reveal(n.BMC.Password, credentials),

@@ -58,11 +58,13 @@ func NewPool(p pool.PoolInfo) Pool {
 			MaxBrokenPct: p.Policy.MaxBrokenPct, MaxHoldPct: p.Policy.MaxHoldPct, MaxPerJobPct: p.Policy.MaxPerJobPct,
 			StrikesBroken: p.Policy.StrikesBroken,
 		},
-		Nodes: NodeCounts{
-			Ready: p.Nodes[pool.Ready], Allocated: p.Nodes[pool.Allocated], Dirty: p.Nodes[pool.Dirty], Broken: p.Nodes[pool.Broken],
-		},
+		Nodes:       newNodeCounts(p.Nodes),
 		Maintenance: p.Maintenance, Suspect: p.Suspect, Waiting: p.Waiting,
 	}
+}
+
+func newNodeCounts(n map[pool.Status]int) NodeCounts {
+	return NodeCounts{Ready: n[pool.Ready], Allocated: n[pool.Allocated], Dirty: n[pool.Dirty], Broken: n[pool.Broken]}
 }
 
 // NewPools makes the JSON forms of several pools, in their order; the result is never nil.

@@ -23,7 +23,7 @@ func node() pool.Node {
 		MACs: []string{"de:ad:be:ef:00:01", "de:ad:be:ef:00:02"}, Arch: "x86_64", CPUs: 8, RAMMB: 2048, DiskGB: 32,
 		IPs: []string{"10.1.2.3"}, Properties: map[string]string{"rack": "B4"}, Cost: -1,
 		Generation: 3, Allocation: 7, Owner: "o", Slot: "s", ExpiresAt: time.Date(2026, 1, 2, 9, 4, 5, 0, time.UTC),
-		Suspect: true, Maintenance: true, MaintReason: "fan",
+		HoldReason: "stays for a look", Suspect: true, Maintenance: true, MaintReason: "fan",
 	}
 }
 
@@ -41,6 +41,7 @@ const fullNode = `{
   "generation": 3,
   "since": "2026-01-02T02:04:05Z",
   "expires_at": "2026-01-02T09:04:05Z",
+  "hold_reason": "stays for a look",
   "bmc": {
     "driver": "ipmi",
     "address": "10.0.0.1",
@@ -83,6 +84,7 @@ const emptyNode = `{
   "generation": 0,
   "since": null,
   "expires_at": null,
+  "hold_reason": "",
   "bmc": {
     "driver": "",
     "address": "",
@@ -101,6 +103,39 @@ const emptyNode = `{
   "ips": [],
   "properties": {},
   "cost": 0
+}
+`
+
+const emptyExplanation = `{
+  "pool": "",
+  "owner": "",
+  "slot": "",
+  "place": 0,
+  "groups": [],
+  "reason": "",
+  "now": false,
+  "impossible": false,
+  "stalled": false,
+  "lacking": [],
+  "steps": [],
+  "relax": [],
+  "relax_now": [],
+  "suitable": {
+    "ready": 0,
+    "allocated": 0,
+    "dirty": 0,
+    "broken": 0
+  },
+  "maintenance": 0,
+  "set_aside": 0,
+  "holders": [],
+  "estimate": {
+    "known": false,
+    "p50": null,
+    "p90": null,
+    "basis": ""
+  },
+  "at": null
 }
 `
 
@@ -140,6 +175,8 @@ func TestJSON(t *testing.T) {
 		{"a node with credentials", view.NewNode(node(), true), strings.Replace(fullNode, `"password": null`, `"password": "hunter2"`, 1)},
 		{"an empty node with credentials", view.NewNode(pool.Node{}, true), emptyNode},
 		{"an empty allocation", view.NewAllocation(&pool.Allocation{}, false), emptyAllocation},
+		{"an empty explanation", view.NewExplanation(&pool.Explanation{}), emptyExplanation},
+		{"an empty queue", view.NewQueue(nil), "[]\n"},
 		{"no nodes", view.NewNodes(nil, false), "[]\n"},
 		{"no allocations", view.NewAllocations(nil), "[]\n"},
 		{"a nil slice", []view.Node(nil), "[]\n"},
@@ -203,7 +240,9 @@ func TestNothingIsForgotten(t *testing.T) {
 	var a pool.Allocation
 	var p pool.PoolInfo
 	var e pool.Event
-	for _, v := range []any{&n, &a, &p, &e} {
+	var x pool.Explanation
+	var q pool.QueuedRequest
+	for _, v := range []any{&n, &a, &p, &e, &x, &q} {
 		filled(t, reflect.ValueOf(v).Elem())
 	}
 	tests := []struct {
@@ -218,6 +257,8 @@ func TestNothingIsForgotten(t *testing.T) {
 		{"allocations", view.NewAllocations([]pool.Allocation{a}), 0},
 		{"pools", view.NewPools([]pool.PoolInfo{p}), 0},
 		{"events", view.NewEvents([]pool.Event{e}), 0},
+		{"explanation", view.NewExplanation(&x), 0},
+		{"queue", view.NewQueue([]pool.QueuedRequest{q}), 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -341,6 +382,7 @@ allocation: 7
 generation: 3
 since: "2026-01-02T02:04:05Z"
 expires_at: "2026-01-02T09:04:05Z"
+hold_reason: "stays for a look"
 bmc:
   driver: ipmi
   address: "10.0.0.1"

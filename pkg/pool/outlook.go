@@ -1,0 +1,196 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// QueuedRequest is an allocation that waits, with why.
+type QueuedRequest struct {
+	Allocation
+	Reason     string    // why it is not served yet
+	LivesUntil time.Time // of a ticket that nobody waits for; zero where a client waits
+}
+
+// ExplainQueue is Queue with the reason of each request. Like Explain it takes no lock, and what it tells
+// may be a moment old.
+func (db *DB) ExplainQueue(ctx context.Context, pool string) ([]QueuedRequest, error) {
+	list, err := db.Queue(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	queue := make([]QueuedRequest, len(list))
+	stand := map[int64]QueuedRequest{}
+	for i, a := range list {
+		if i == 0 || a.Pool != list[i-1].Pool {
+			s, err := db.scene(ctx, a.Pool)
+			if err != nil {
+				return nil, err
+			}
+			w := s.walk()
+			for _, q := range s.queue {
+				known := QueuedRequest{Reason: w.step(q).reason}
+				if q.Detached {
+					known.LivesUntil = q.AliveUntil.Time
+				}
+				stand[q.ID] = known
+			}
+		}
+		known, waits := stand[a.ID]
+		if !waits {
+			known.Reason = "it is being served"
+		}
+		known.Allocation = a
+		queue[i] = known
+	}
+	return queue, nil
+}
+
+// sceneWalk goes through the queue of a scene as a pass does, and tells of each request how it stands.
+type sceneWalk struct {
+	*scene
+	used     map[*nodeRow]bool // given or set aside for who came before
+	shares   *jobShares
+	outlooks map[string]*outlook // equal requests have one
+}
+
+// outlook is what a scene says of a request, wherever in the queue it is.
+type outlook struct {
+	suits      []*nodeRow // in hand-out order
+	impossible bool
+	stalled    bool
+	suitable   map[Status]int
+	inMaint    int
+	holders    []Holder
+	needs      string // what the pool would need, when it is impossible
+}
+
+// standing is how a request stands at its place.
+type standing struct {
+	*outlook
+	setAside int
+	now      bool // it can be served at once
+	reason   string
+}
+
+func (s *scene) walk() *sceneWalk {
+	return &sceneWalk{scene: s, used: map[*nodeRow]bool{}, shares: s.shares(), outlooks: map[string]*outlook{}}
+}
+
+// shares is the pool's brake on one job, as the scene stands.
+func (s *scene) shares() *jobShares {
+	if s.pool.MaxPerJobPct >= 100 {
+		return nil
+	}
+	held := map[string]int{}
+	for _, n := range s.nodes {
+		if n.Status == Allocated && n.JobKey != nil {
+			held[*n.JobKey]++
+		}
+	}
+	return &jobShares{limit: len(s.nodes) * s.pool.MaxPerJobPct / 100, held: held}
+}
+
+func (s *scene) look(groups []Group) *outlook {
+	o := &outlook{suitable: map[Status]int{}}
+	o.impossible = !s.could(groups, everyNode)
+	o.stalled = !o.impossible && !s.could(groups, (*nodeRow).inService)
+	if o.impossible {
+		o.needs = needs(groups, s.nodes)
+	}
+	for _, n := range s.nodes {
+		if !suitsAny(n, groups) {
+			continue
+		}
+		o.suits = append(o.suits, n)
+		if n.Maintenance {
+			o.inMaint++
+			continue
+		}
+		o.suitable[n.Status]++
+		if n.Status == Allocated && n.Owner != nil {
+			o.holders = append(o.holders, Holder{
+				Node: n.Name, Status: n.Status, Owner: *n.Owner, Slot: *n.Slot, Generation: n.Generation, ExpiresAt: n.ExpiresAt.Time,
+			})
+		}
+	}
+	slices.SortStableFunc(o.holders, func(a, b Holder) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
+	return o
+}
+
+// step tells how the next request of the queue stands, and sets aside what a pass would.
+func (w *sceneWalk) step(q *sceneRequest) standing {
+	key := q.Request
+	if key == "" { // of a request that nobody made
+		key = encodeGroups(q.groups)
+	}
+	o := w.outlooks[key]
+	if o == nil {
+		o = w.look(q.groups)
+		w.outlooks[key] = o
+	}
+	st := standing{outlook: o}
+	for _, n := range o.suits {
+		if n.free() && w.used[n] {
+			st.setAside++
+		}
+	}
+	want := countNodes(q.groups)
+	allowed := w.shares.allow(q.JobKey, want)
+	m := matchAmong(q.groups, o.suits, func(n *nodeRow) bool { return n.free() && !w.used[n] })
+	st.now = m.complete() && allowed && !w.pool.Paused
+	st.reason = w.reason(q, st)
+	if !allowed || !m.complete() && (o.impossible || o.stalled) {
+		return st // nothing is set aside for it
+	}
+	if m.complete() {
+		w.shares.take(q.JobKey, want)
+	}
+	for _, nodes := range m.nodes {
+		for _, n := range nodes {
+			w.used[n] = true
+		}
+	}
+	return st
+}
+
+// reason says in one line why a request is not served yet.
+func (w *sceneWalk) reason(q *sceneRequest, st standing) string {
+	want := countNodes(q.groups)
+	switch {
+	case w.pool.Paused:
+		return fmt.Sprintf("pool %s is paused: %s", w.pool.Name, w.pool.PausedReason)
+	case st.impossible:
+		return fmt.Sprintf("pool %s could never meet it: %s", w.pool.Name, st.needs)
+	case !w.shares.ever(q.JobKey, want):
+		return fmt.Sprintf("one job gets at most %d nodes of the pool (max_per_job_pct %d)", w.shares.limit, w.pool.MaxPerJobPct)
+	case !w.shares.allow(q.JobKey, want):
+		return fmt.Sprintf("its job holds %d of the %d nodes that one job may have (max_per_job_pct %d)",
+			w.shares.held[q.JobKey], w.shares.limit, w.pool.MaxPerJobPct)
+	case st.now:
+		return "it can be served at once"
+	}
+	var parts []string
+	note := func(n int, format string, args ...any) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d "+format, append([]any{n}, args...)...))
+		}
+	}
+	first := ""
+	if len(st.holders) > 0 {
+		first = fmt.Sprintf(" (first until %s by %q)", formatTime(st.holders[0].ExpiresAt), st.holders[0].Owner)
+	}
+	note(st.suitable[Allocated], "suitable held%s", first)
+	note(st.suitable[Dirty], "being cleaned")
+	note(st.suitable[Broken]+st.inMaint, "broken or in maintenance")
+	note(st.setAside, "ready but set aside for who is before")
+	note(st.suitable[Ready]-st.setAside, "ready")
+	text := strings.Join(parts, ", ")
+	if st.stalled {
+		text = "it waits for nodes that are broken or in maintenance, and holds nothing back: " + text
+	}
+	return text
+}
