@@ -16,7 +16,7 @@ import (
 type AllocateOptions struct {
 	Wait     time.Duration  // in the queue; 0 is not at all
 	Progress func(Position) // called while waiting: at once, when something changed, and every minute; may be nil
-	Ticket   secret.Text    // of Enqueue: take it up instead of making a new one; the request is the ticket's
+	Ticket   secret.Text    // of Enqueue: take it up instead of making a new one; the request is the ticket's, but for a longer lease
 }
 
 // Position is what a waiting client is told.
@@ -37,6 +37,9 @@ const undoTimeout = 1500 * time.Millisecond
 // called), so the caller writes its files and then calls Claim, or gives back with Cancel. The token and
 // the BMC passwords are set.
 //
+// A ticket that is not granted yet is not taken up where there is no wait: it keeps its place, and the error
+// is ErrQueued.
+//
 // Errors: ErrNoNode when the wait was over, ErrImpossible when no node of the pool can ever meet the
 // request, *BusyError when the owner and slot have an active allocation, ErrConflict when the owner is
 // closed, ErrNotFound for the pool, ErrInvalid for the request. When ctx ends, the ticket is undone
@@ -48,6 +51,15 @@ func (db *DB) Allocate(ctx context.Context, r Request, o AllocateOptions) (*Allo
 	r, err := r.normalize()
 	if err != nil {
 		return nil, err
+	}
+	if !o.Ticket.IsZero() && o.Wait <= 0 {
+		q, err := db.Ticket(ctx, o.Ticket)
+		if err != nil {
+			return nil, err
+		}
+		if q.State == Waiting {
+			return nil, q.Queued()
+		}
 	}
 	deadline := time.Now().Add(o.Wait)
 	k := newTicket(r)
@@ -141,6 +153,9 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			return err
 		}
 		own = ownState{row.allocationRow}
+		if own.State == Granted { // before it was taken up, it lived by another time
+			t.dueBy(k.Pool, row.AliveUntil.Time)
+		}
 		if own.State != Waiting {
 			return nil
 		}

@@ -213,6 +213,34 @@ func rowsOf(ctx context.Context, q sqlx.QueryerContext, tokenKey, ownerKey strin
 	return rows, err
 }
 
+// NodesOf lists the nodes that an owner holds, in whatever slot. Who lost them is told so: *TakenBackError
+// when they were taken back, with who has them now; ErrNotFound when the owner holds nothing.
+func (db *DB) NodesOf(ctx context.Context, owner string, credentials bool) ([]Node, error) {
+	nodes, err := db.Nodes(ctx, NodeFilter{Owner: owner, Credentials: credentials})
+	if err != nil || len(nodes) > 0 {
+		return nodes, err
+	}
+	var rows []allocationRow
+	if err := db.retry(ctx, defaultPatience, func(bool) (err error) {
+		rows, err = rowsOf(ctx, db.sql, "", hashKey(owner))
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	var lost []allocationRow
+	seen := map[string]bool{} // slots whose newest allocation was seen
+	for _, row := range rows {
+		if !seen[row.Slot] && row.EndReason.TakenBack() {
+			lost = append(lost, row)
+		}
+		seen[row.Slot] = true
+	}
+	if len(lost) > 0 {
+		return nil, db.takenBack(ctx, lost...)
+	}
+	return nil, fail(ErrNotFound, "owner %q holds no node; see moltenironctl status", owner)
+}
+
 // takenBack makes the error for an allocation that its owner lost, with who has its nodes now.
 func (db *DB) takenBack(ctx context.Context, lost ...allocationRow) error {
 	first := lost[0]

@@ -81,8 +81,8 @@ func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64,
 	if k.reason == EndExpired {
 		guard, args = " AND expires_at <= ?", append(args, now) // an extension may have come between
 	}
-	if err := t.want(len(ids), `UPDATE allocations SET state = 'ended', active_key = NULL, ended_at = ?, end_reason = ?, end_detail = ?, result = ?
-		WHERE id IN (?) AND state = ?`+guard, args...); err != nil {
+	if err := t.want(len(ids), `UPDATE allocations SET state = 'ended', active_key = NULL, ended_at = ?, end_reason = ?, end_detail = ?,
+		result = COALESCE(NULLIF(?, ''), result) WHERE id IN (?) AND state = ?`+guard, args...); err != nil {
 		return nil, err
 	}
 	if k.state != Claimed {

@@ -49,31 +49,89 @@ func (db *DB) enqueueOnce(ctx context.Context, k *ticket) (ownState, error) {
 	return own, err
 }
 
-// takeUp makes a detached ticket k's: its owner, slot and token are replaced, and from now on it lives by
-// the client's heartbeat. A ticket that ended, or was taken up before, is ErrConflict.
-func (db *DB) takeUp(ctx context.Context, k *ticket, token secret.Text) error {
-	oldKey := hashKey(token.Reveal())
-	var found struct {
-		allocationRow
-		Detached *bool `db:"detached"`
-	}
-	err := db.get(ctx, &found, `SELECT `+allocationColumns+`, w.detached FROM allocations a
-		LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.token = ?`, oldKey)
+// detachedRow is a ticket that nobody has taken up.
+type detachedRow struct {
+	allocationRow
+	Detached *bool `db:"detached"`
+	RankAt   stamp `db:"rank_at"`
+	groups   []Group
+}
+
+// detached reads the ticket of a token. One that ended, or was taken up before, is ErrConflict.
+func (db *DB) detached(ctx context.Context, token secret.Text) (*detachedRow, error) {
+	var found detachedRow
+	err := db.get(ctx, &found, `SELECT `+allocationColumns+`, w.detached, a.rank_at FROM allocations a
+		LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.token = ?`, hashKey(token.Reveal()))
 	if errors.Is(err, sql.ErrNoRows) {
-		return fail(ErrConflict, "there is no such ticket: it was taken up already, or belongs to another database")
+		return nil, fail(ErrConflict, "there is no such ticket: it was taken up already, or belongs to another database")
 	} else if err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case found.State == Ended:
-		return fail(ErrConflict, "the ticket of %q has ended: %s", found.Owner, endWords(found.EndReason))
+		return nil, fail(ErrConflict, "the ticket of %q has ended: %s", found.Owner, endWords(found.EndReason))
 	case found.State == Claimed || found.Detached == nil || !*found.Detached:
-		return fail(ErrConflict, "the ticket of %q was taken up already", found.Owner)
+		return nil, fail(ErrConflict, "the ticket of %q was taken up already", found.Owner)
 	}
-	if k.Groups, err = decodeGroups(found.Request); err != nil {
-		return fmt.Errorf("the request of ticket %d is not readable: %w", found.ID, err)
+	if found.groups, err = decodeGroups(found.Request); err != nil {
+		return nil, fmt.Errorf("the request of ticket %d is not readable: %w", found.ID, err)
 	}
-	k.Pool, k.groups = found.Pool, found.Request
+	return &found, nil
+}
+
+// Ticket says how a ticket of Enqueue stands that nobody has taken up yet, waiting or granted, and hands
+// out what is due: where only tickets wait, no client does. One that ended, or was taken up, is ErrConflict.
+func (db *DB) Ticket(ctx context.Context, token secret.Text) (*QueuedRequest, error) {
+	found, err := db.detached(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	a := found.allocation()
+	k := &ticket{Request: Request{Owner: a.Owner, Slot: a.Slot, Pool: a.Pool, Groups: found.groups, Labels: a.Labels}, id: a.ID}
+	if found.State == Waiting {
+		own, err := db.serve(ctx, k, false, false)
+		if err == nil && own.State == Ended {
+			err = db.endedError(k, own)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if own.State == Granted { // it has another time to live now
+			if found, err = db.detached(ctx, token); err != nil {
+				return nil, err
+			}
+		}
+	}
+	q := &QueuedRequest{LivesUntil: found.AliveUntil.Time}
+	if found.State == Waiting {
+		place, err := db.place(ctx, k, found.RankAt)
+		if err != nil {
+			return nil, err
+		}
+		p, err := db.position(ctx, k, place)
+		if err != nil {
+			return nil, err
+		}
+		q.Allocation, q.Place, q.Reason = a, p.Place, p.Reason
+		return q, nil
+	}
+	granted, err := db.Allocation(ctx, found.ID)
+	if err != nil {
+		return nil, err
+	}
+	q.Allocation = *granted
+	return q, nil
+}
+
+// takeUp makes a detached ticket k's: its owner, slot and token are replaced, and from now on it lives by
+// the client's heartbeat. It keeps its request, its place and its lease, which a taker may only make longer.
+func (db *DB) takeUp(ctx context.Context, k *ticket, token secret.Text) error {
+	oldKey := hashKey(token.Reveal())
+	found, err := db.detached(ctx, token)
+	if err != nil {
+		return err
+	}
+	k.Groups, k.Pool, k.groups, k.Priority = found.groups, found.Pool, found.Request, found.Priority
 	err = db.transact(ctx, func(t *tx) error {
 		p, err := t.readPool(k.Pool, k.Owner)
 		if err != nil {
@@ -91,13 +149,16 @@ func (db *DB) takeUp(ctx context.Context, k *ticket, token secret.Text) error {
 		if n == 0 {
 			return fail(ErrConflict, "the ticket of %q has ended meanwhile, or was taken up by another", found.Owner)
 		}
-		if err := t.one(`UPDATE allocations SET token = ?, owner = ?, owner_key = ?, slot = ?, active_key = ?, labels = ?, job_key = ?
+		// A lease is promised from the grant on, but nobody had these nodes since.
+		lease := max(found.LeaseS, min(int64(k.Lease/time.Second), p.MaxLeaseS))
+		if err := t.one(`UPDATE allocations SET token = ?, owner = ?, owner_key = ?, slot = ?, active_key = ?, labels = ?, job_key = ?,
+			lease_s = ?, expires_at = CASE WHEN state = 'granted' THEN ? ELSE expires_at END
 			WHERE id = ? AND token = ? AND state IN ('waiting', 'granted')`,
 			k.tokenKey, k.Owner, hashKey(k.Owner), k.Slot, activeKey(k.Owner, k.Slot), encodeProperties(k.Labels), jobKey(k.Labels),
-			found.ID, oldKey); err != nil {
+			lease, at(t.now.Add(seconds(lease))), found.ID, oldKey); err != nil {
 			return err
 		}
-		k.id, k.queuedAt, k.aliveTill = found.ID, found.QueuedAt, alive
+		k.id, k.queuedAt, k.aliveTill, k.Lease = found.ID, found.QueuedAt, alive, seconds(lease)
 		t.event(Event{
 			Kind: eventTakenUp, Pool: k.Pool, Owner: k.Owner, Slot: k.Slot, Allocation: k.id,
 			Detail: map[string]any{"where": k.Where, "from": found.Owner},

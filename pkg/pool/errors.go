@@ -20,6 +20,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: not the owner, owner busy or closed, name or address taken, a state that forbids it. Exit 13.
 	ErrConflict = errors.New("conflict")
+	// ErrQueued: the ticket is queued and not granted yet. Exit 17.
+	ErrQueued = errors.New("the ticket is queued and not granted yet")
 	// ErrUnreachable: the database does not answer, is read-only, full or locked by another. Exit 14.
 	ErrUnreachable = errors.New("database unreachable")
 	// ErrSchema: the schema is absent, older or newer than this program. Exit 15.

@@ -178,6 +178,7 @@ const (
 	maxText          = 255
 	maxReason        = 512
 	maxOwner         = 768
+	maxResult        = 64
 	maxPassword      = 4096
 	maxPropertyValue = 4096
 	maxProperties    = 256

@@ -15,6 +15,12 @@ type QueuedRequest struct {
 	LivesUntil time.Time // of a ticket that nobody waits for; zero where a client waits
 }
 
+// Queued makes the error (ErrQueued) that tells who left a ticket how it stands.
+func (q *QueuedRequest) Queued() error {
+	return fail(ErrQueued, "ticket %d for %s is queued in pool %s, place %d, not granted yet: %s; it lives until %s",
+		q.ID, Describe(q.Groups), q.Pool, q.Place, q.Reason, formatTime(q.LivesUntil))
+}
+
 // ExplainQueue is Queue with the reason of each request. Like Explain it takes no lock, and what it tells
 // may be a moment old.
 func (db *DB) ExplainQueue(ctx context.Context, pool string) ([]QueuedRequest, error) {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -16,6 +17,7 @@ type ReleaseRequest struct {
 	Slot       *string // nil is every slot
 	Result     string  // of the build, kept with the allocation
 	Dirty      bool    // the nodes need cleaning, whatever the pool's policy
+	Except     []int64 // allocations of the owner that stay as they are, by id
 	CloseOwner bool    // for post-hooks: when nothing at all is found, leave a tombstone, so that a pre-hook still on its way gets nothing
 }
 
@@ -30,7 +32,7 @@ type Released struct {
 // release is no error: the list is empty, or names what had been released before. What was taken back
 // before (expired, revoked) is *TakenBackError, beside whatever was released.
 func (db *DB) Release(ctx context.Context, r ReleaseRequest) ([]Released, error) {
-	if err := checkPlain("the result", r.Result, 64); err != nil {
+	if err := checkPlain("the result", r.Result, maxResult); err != nil {
 		return nil, fail(ErrInvalid, "%w", err)
 	}
 	tokenKey, ownerKey := hashKey(r.Token.Reveal()), ""
@@ -61,9 +63,9 @@ func (db *DB) Release(ctx context.Context, r ReleaseRequest) ([]Released, error)
 			closed = true // and look again: a pre-hook may have come between
 			continue
 		}
-		if r.Slot != nil {
-			rows = slices.DeleteFunc(rows, func(row allocationRow) bool { return row.Slot != *r.Slot })
-		}
+		rows = slices.DeleteFunc(rows, func(row allocationRow) bool {
+			return r.Slot != nil && row.Slot != *r.Slot || slices.Contains(r.Except, row.ID)
+		})
 		released, moved, err := db.releaseRows(ctx, r, rows, closed)
 		if moved {
 			continue
@@ -144,7 +146,7 @@ func (t *tx) releasePresent(r ReleaseRequest, policies map[string]*poolRow, pres
 		}
 		endings[row.Pool] = append(endings[row.Pool], e)
 		a := row.allocation()
-		a.State, a.EndReason, a.EndedAt, a.Result = Ended, e.Reason, t.now, r.Result
+		a.State, a.EndReason, a.EndedAt, a.Result = Ended, e.Reason, t.now, cmp.Or(r.Result, row.Result)
 		released = append(released, Released{Allocation: a})
 	}
 	first := len(t.events)

@@ -19,8 +19,6 @@ var (
 	ErrUsage = errors.New("usage")
 	// ErrCheck: the BMC check failed on every node that was tried. Exit 16.
 	ErrCheck = errors.New("BMC check failed on every node that was tried")
-	// ErrQueued: the ticket is queued and not granted yet. Exit 17.
-	ErrQueued = errors.New("the ticket is queued and not granted yet")
 )
 
 // UsageError is a command line that cannot be understood (class ErrUsage).
@@ -80,7 +78,7 @@ var Exits = []Exit{
 	{14, "database unreachable", []error{pool.ErrUnreachable}},
 	{15, "schema older or newer than this program", []error{pool.ErrSchema}},
 	{16, "BMC check failed on every node that was tried", []error{ErrCheck}},
-	{17, "the ticket is queued and not granted yet (--enqueue)", []error{ErrQueued}},
+	{17, "the ticket is queued and not granted yet (--enqueue)", []error{pool.ErrQueued}},
 	{129, "hung up, and undone (what could not be is said on stderr, with until when)", []error{&SignalError{syscall.SIGHUP}}},
 	{130, "interrupted, and undone", []error{&SignalError{syscall.SIGINT}}},
 	{143, "terminated, and undone", []error{&SignalError{syscall.SIGTERM}}},

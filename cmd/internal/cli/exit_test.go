@@ -39,7 +39,7 @@ func TestExitCode(t *testing.T) {
 		{"unreachable", text(pool.ErrUnreachable), 14},
 		{"schema", text(pool.ErrSchema), 15},
 		{"check", fmt.Errorf("n1: %w", ErrCheck), 16},
-		{"queued", fmt.Errorf("place 3: %w", ErrQueued), 17},
+		{"queued", fmt.Errorf("place 3: %w", pool.ErrQueued), 17},
 		{"hup", &SignalError{syscall.SIGHUP}, 129},
 		{"int", &SignalError{syscall.SIGINT}, 130},
 		{"term", &SignalError{syscall.SIGTERM}, 143},
