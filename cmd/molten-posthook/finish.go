@@ -15,11 +15,15 @@ const about = `
 molten-posthook checks all bare-metal machines, called nodes, that a CI build holds in again, and removes
 the files that molten-prehook wrote for it. Run it after every build, whatever became of it: it needs no file,
 and does nothing where nothing was checked out. Running it twice, before molten-prehook or beside it is
-safe; a molten-prehook of the same build that comes later is refused.`
+safe; a molten-prehook of the same build that comes later is refused.
+
+With --hold-on-failure the nodes of a build that did not end with SUCCESS stay with it for a post-mortem; the
+last line says until when, and how to give them back before.`
 
 const examples = `  molten-posthook                                       # all that this Jenkins build holds
   molten-posthook --slot db                             # only what the build checked out with --slot db
   molten-posthook --owner https://ci.example.org/job/nightly/1041/ --result ABORTED
+  molten-posthook --hold-on-failure 4h                  # keep what a failed build leaves, to look at it
   molten-posthook --owner "$USER"                       # by hand`
 
 // settings are the flags.
@@ -38,6 +42,7 @@ func (s *settings) command() hookcli.Command {
 	f.StringVar(&s.slot, "slot", "", "`NAME` of the one checkout to give back, '' is the one without a slot (default: all)")
 	f.StringVar(&r.EnvFile, "env-file", "", "`PATH` of the file that molten-prehook wrote; it need not exist (default: where molten-prehook puts it)")
 	f.StringVar(&r.Result, "result", "", "`RESULT` of the build, kept with the history (default: $BUILD_RESULT, which PostBuildScript sets)")
+	f.DurationVar(&r.HoldOnFailure, "hold-on-failure", 0, "`TIME` to keep the nodes for a post-mortem when the result is not SUCCESS, as in 2h; capped by the pool (default: not at all)")
 	f.BoolVar(&r.Dirty, "dirty", false, "the nodes need cleaning before their next build")
 	f.StringVar(&s.config, "config", "", "`FILE` with the configuration")
 	f.StringVar(&s.database, "database", "", "`URL` of the database: sqlite:///PATH or mysql://USER@HOST/NAME")

@@ -24,6 +24,10 @@ const examples = `  molten-prehook                                        # one 
 
   molten-prehook --require arch=x86_64 --require ram_mb:min=65536 --wait 2h
   molten-prehook --group controller=1 --group compute=2:arch=x86_64+gpu:absent
+
+  molten-prehook --enqueue --ticket-file "$HOME/nightly.ticket" --count 3 --wait 12h   # occupies no executor
+  molten-prehook --ticket "$HOME/nightly.ticket"        # later, in the build that wants the nodes
+
   molten-prehook --owner "$USER" --count 2 --lease 4h   # by hand; writes ./molteniron.env`
 
 // settings are the flags.
@@ -38,7 +42,7 @@ type settings struct {
 
 func (s *settings) command() hookcli.Command {
 	c := hookcli.New(program)
-	c.About, c.Examples, c.Exits = about, examples, []int{0, 1, 2, 10, 11, 12, 13, 14, 15, 129, 130, 143}
+	c.About, c.Examples, c.Exits = about, examples, []int{0, 1, 2, 10, 11, 12, 13, 14, 15, 17, 129, 130, 143}
 	f, r := c.Flags, &s.request
 	f.StringVar(&r.Owner, "owner", "", "`NAME` that stands for the build (default: $BUILD_URL, else controller, $JOB_NAME and $BUILD_NUMBER)")
 	f.StringVar(&r.Slot, "slot", "", "`NAME` that tells a second checkout of the same build from the first")
@@ -52,6 +56,9 @@ func (s *settings) command() hookcli.Command {
 	f.StringVar(&r.EnvFile, "env-file", "", "`PATH` of the file to source; - is stdout, outside Jenkins only (default: ${WORKSPACE_TMP:-$WORKSPACE@tmp}/molteniron.env, outside Jenkins ./molteniron.env; with a slot molteniron-SLOT.env)")
 	f.StringVar(&r.JSONFile, "json-file", "", "`PATH` of a file that says the same in JSON (default: none)")
 	f.StringVar(&r.Adopt, "adopt", "", "`PATH` of the env file of what this build holds already: take it over; count, requirements, wait and lease stay as they were")
+	f.BoolVar(&r.Enqueue, "enqueue", false, "do not wait: leave a ticket, which lives for --wait; exit 17 until it is granted; asked again with the same file, say how it stands")
+	f.StringVar(&r.TicketFile, "ticket-file", "", "`FILE` for the ticket of --enqueue; who can read it can take the ticket up")
+	f.StringVar(&r.Ticket, "ticket", "", "`FILE` of a ticket to take up for this build: its pool, nodes, priority, lease and place stay; with --wait 0 exit 17, and no harm, when it is not granted yet")
 	f.StringVar(&s.config, "config", "", "`FILE` with the configuration")
 	f.StringVar(&s.database, "database", "", "`URL` of the database: sqlite:///PATH or mysql://USER@HOST/NAME")
 	return c

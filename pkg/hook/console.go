@@ -111,7 +111,9 @@ func (c *console) run() {
 		again.Reset(reminder)
 		last.Waited += time.Since(since)
 		since = time.Now()
-		_ = write(slog.LevelInfo, describe(last)) // lost has been called
+		for _, text := range describe(last) {
+			_ = write(slog.LevelInfo, text) // lost has been called
+		}
 	}
 	for {
 		select {
@@ -133,19 +135,25 @@ func (c *console) run() {
 	}
 }
 
-// describe is one line about a request that waits.
-func describe(p pool.Position) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "waiting for %s, place %d in the queue, %s so far: %s", p.Request, p.Place, p.Waited.Round(time.Second), p.Reason)
+// describe is what there is to say about a request that waits: where it is and why; then who has what it
+// waits for, and when it may be served.
+func describe(p pool.Position) []string {
+	lines := []string{fmt.Sprintf("waiting for %s, place %d in the queue, %s so far: %s", p.Request, p.Place, p.Waited.Round(time.Second), p.Reason)}
+	var parts []string
 	for i, h := range p.Holders {
 		if i == maxHolders {
-			fmt.Fprintf(&b, "; and %d more", len(p.Holders)-i)
+			parts = append(parts, fmt.Sprintf("and %d more", len(p.Holders)-i))
 			break
 		}
-		b.WriteString("; ")
-		b.WriteString(holder(h))
+		parts = append(parts, holder(h))
 	}
-	return b.String()
+	if p.Estimate.Basis != "" {
+		parts = append(parts, "estimate: "+p.Estimate.String())
+	}
+	if len(parts) > 0 {
+		lines = append(lines, strings.Join(parts, "; "))
+	}
+	return lines
 }
 
 func holder(h pool.Holder) string {

@@ -87,13 +87,14 @@ func TestProgress(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		at.Waited = 90 * time.Second
 		at.Place = 1
+		at.Estimate.Basis = "unknown: the pool is paused"
 		at.Holders = []pool.Holder{{Node: "node-1", Status: pool.Allocated, Owner: "b", ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}}
 		c.progress(at)
-		expect("waiting for 1 node, place 1 in the queue, 1m30s so far: all held; node-1 is held by \"b\" until 2026-01-02T03:04:05Z\n")
+		expect("waiting for 1 node, place 1 in the queue, 1m30s so far: all held\nnode-1 is held by \"b\" until 2026-01-02T03:04:05Z; estimate: unknown: the pool is paused\n")
 
 		time.Sleep(3*time.Minute + time.Second) // without a poll, too
-		if n := strings.Count(out.take(), "\n"); n != 3 {
-			t.Errorf("%d lines in three minutes, want 3", n)
+		if n := strings.Count(out.take(), "\n"); n != 6 {
+			t.Errorf("%d lines in three minutes, want two a minute", n)
 		}
 	})
 }
@@ -102,9 +103,16 @@ func TestDescribeManyHolders(t *testing.T) {
 	p := pool.Position{Place: 1, Request: "2 nodes", Reason: "held", Holders: []pool.Holder{
 		{Node: "n1", Status: pool.Broken}, {Node: "n2", Owner: "a"}, {Node: "n3", Status: pool.Dirty}, {Node: "n4", Owner: "a"}, {Node: "n5"}, {Node: "n6"},
 	}}
-	want := `waiting for 2 nodes, place 1 in the queue, 0s so far: held; n1 is broken; n2 is held by "a"; n3 is dirty; n4 is held by "a"; and 2 more`
-	if got := describe(p); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	p.Estimate = pool.Estimate{
+		Known: true, P50: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), P90: time.Date(2026, 1, 2, 4, 0, 0, 0, time.UTC), Basis: "past durations of the same jobs (3 builds)",
+	}
+	want := []string{
+		"waiting for 2 nodes, place 1 in the queue, 0s so far: held",
+		`n1 is broken; n2 is held by "a"; n3 is dirty; n4 is held by "a"; and 2 more; ` +
+			"estimate: 2026-01-02T03:04:05Z, nine times out of ten before 2026-01-02T04:00:00Z, by past durations of the same jobs (3 builds)",
+	}
+	if diff := cmp.Diff(want, describe(p)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

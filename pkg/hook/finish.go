@@ -25,6 +25,8 @@ type Return struct {
 	EnvFile string  // "" is beside the workspace; it need not exist
 	Result  string  // of the build; "" is BUILD_RESULT of the environment
 	Dirty   bool    // the nodes need cleaning before their next build
+
+	HoldOnFailure time.Duration // keep the nodes for so long, for a post-mortem, when the result is not SUCCESS; 0 is not at all
 }
 
 // Finish gives back all that a build holds and removes the files that Prepare wrote for it. It may be
@@ -47,12 +49,14 @@ func Finish(ctx context.Context, p Process, r Return) error {
 	if r.Result == "" {
 		r.Result = p.Getenv("BUILD_RESULT")
 	}
+	r.Result = strings.ToUpper(r.Result)
+	if r.HoldOnFailure < 0 || r.HoldOnFailure%time.Second != 0 {
+		return invalid("a hold of %s: give whole seconds, as in 90s, 30m or 2h", r.HoldOnFailure)
+	}
 	work, cancel := lasting(ctx)
 	defer cancel()
 
-	released, err := p.release(work, pool.ReleaseRequest{
-		Owner: owner, Slot: r.Slot, Result: strings.ToUpper(r.Result), Dirty: r.Dirty, CloseOwner: true,
-	})
+	released, kept, err := p.release(work, owner, r)
 	if err != nil && !errors.Is(err, pool.ErrConflict) {
 		return ended(work, err) // the files stay: whoever tries again may need them
 	}
@@ -65,7 +69,9 @@ func Finish(ctx context.Context, p Process, r Return) error {
 	if left := remove(mine, p.envFiles(r)...); left != nil {
 		err = errors.Join(err, fmt.Errorf("a file with passwords is left: %w", left))
 	}
-	p.tell(work, owner, released)
+	if len(released) > 0 || kept == 0 {
+		p.tell(work, owner, released)
+	}
 	return err
 }
 
@@ -87,13 +93,21 @@ func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-func (p Process) release(ctx context.Context, r pool.ReleaseRequest) ([]pool.Released, error) {
+// release gives back what an owner has, but for the allocations that it keeps for a post-mortem.
+func (p Process) release(ctx context.Context, owner string, r Return) (released []pool.Released, kept int, err error) {
 	db, err := p.Open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer db.Close()
-	return db.Release(ctx, r)
+	held, err := p.holdFailed(ctx, db, owner, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	released, err = db.Release(ctx, pool.ReleaseRequest{
+		Owner: owner, Slot: r.Slot, Result: r.Result, Dirty: r.Dirty, Except: held, CloseOwner: true,
+	})
+	return released, len(held), err
 }
 
 // envFiles lists where the build's env files may be, by r, else all that lie where Prepare puts them.

@@ -30,6 +30,8 @@ type identity struct {
 	Slot  string
 	Token secret.Text
 	Files []string // of the manifest: the other files, by absolute path
+
+	Ticket int64 // of a ticket file, else 0
 }
 
 // manifest is an identity in JSON. The JSON file for scripts has the same keys for what it shares.
@@ -38,6 +40,8 @@ type manifest struct {
 	Slot  string   `json:"slot"`
 	Token *string  `json:"token"`
 	Files []string `json:"files,omitempty"`
+
+	Ticket int64 `json:"ticket,omitempty"` // ticketFile has more keys
 }
 
 func writeManifest(a *pool.Allocation, files []string) func(io.Writer) error {
@@ -90,7 +94,7 @@ func identify(path string) (identity, error) {
 	if json.Unmarshal(text, &m) != nil || m.Owner == nil || m.Token == nil {
 		return identity{}, fmt.Errorf("%s is %w", path, errForeign)
 	}
-	return identity{Owner: *m.Owner, Slot: m.Slot, Token: secret.New(*m.Token), Files: m.Files}, nil
+	return identity{Owner: *m.Owner, Slot: m.Slot, Token: secret.New(*m.Token), Files: m.Files, Ticket: m.Ticket}, nil
 }
 
 // remove unlinks the files at the paths that belong to whom mine says, and those that their manifests

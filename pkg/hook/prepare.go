@@ -30,6 +30,10 @@ type Request struct {
 	EnvFile  string        // "" is beside the workspace, "-" is Stdout
 	JSONFile string        // "" is none
 	Adopt    string        // env file of the allocation to take over; then nothing is asked of the pool
+
+	Enqueue    bool   // leave a ticket in TicketFile that lives for Wait, instead of waiting; no other file is written
+	TicketFile string // where
+	Ticket     string // a ticket file: take that ticket up; the request is the ticket's
 }
 
 // prepare is one run of Prepare.
@@ -40,6 +44,7 @@ type prepare struct {
 	makeFolder bool          // of the env file, where nobody chose it
 	leastLease time.Duration // what the build's time limit asks for
 	adopted    secret.Text   // the token of what is taken over
+	taken      secret.Text   // the token of the ticket that is taken up
 	console    *console
 	db         *pool.DB
 }
@@ -49,7 +54,8 @@ type prepare struct {
 //
 // When ctx ends, when Stderr or Stdout can no longer be written, or when a file cannot, what was done
 // is undone within 1.5 s; the error then says why, and what could not be undone, with until when that
-// stays. A cause of ctx is found in it by errors.Is. Other errors are those of package pool.
+// stays. A cause of ctx is found in it by errors.Is. Other errors are those of package pool: ErrQueued when
+// a ticket is left, or not taken up, that is not granted yet.
 func Prepare(ctx context.Context, p Process, r Request) error {
 	run := &prepare{Process: p, Request: r}
 	if err := run.resolve(); err != nil {
@@ -69,8 +75,11 @@ func Prepare(ctx context.Context, p Process, r Request) error {
 	defer cancel(nil)
 	run.console = p.newConsole(func(err error) { cancel(lost(err)) })
 	defer run.console.close()
-	if r.Adopt != "" {
+	switch {
+	case r.Adopt != "":
 		return run.adopt(ctx)
+	case r.Enqueue:
+		return run.enqueue(ctx)
 	}
 	return run.allocate(ctx)
 }
@@ -86,6 +95,9 @@ func (p *prepare) resolve() (err error) {
 		return err
 	}
 	if p.owner, err = p.Process.owner(p.Request.Owner); err != nil {
+		return err
+	}
+	if err := p.resolveTicket(); err != nil || p.Enqueue { // neither its wait nor its lease is this build's
 		return err
 	}
 	if p.Adopt != "" {
@@ -133,6 +145,9 @@ func (p *prepare) files() []string {
 // clearStale makes sure, before anything can fail, that the build will not read another build's file:
 // those are removed. A file that no pre-hook wrote is not ours to remove or replace.
 func (p *prepare) clearStale() error {
+	if p.Enqueue {
+		return p.checkTicketFile()
+	}
 	others := func(id identity) bool { return id.Owner != p.owner }
 	for _, path := range p.files() {
 		_, err := identify(path)
@@ -167,21 +182,19 @@ func (p *prepare) allocate(ctx context.Context) error {
 	if err := p.stretchLease(ctx); err != nil {
 		return err
 	}
-	host, _ := os.Hostname() // "" tells as much
-	request := pool.Request{
-		Owner: p.owner, Slot: p.Slot, Pool: p.Pool, Groups: p.Groups, Priority: p.Priority, Lease: p.Lease,
-		Labels: p.labels(), Where: fmt.Sprintf("%s pid %d", host, os.Getpid()),
-	}
-	clearOwn := sync.OnceFunc(p.clearOwn)
-	a, err := p.db.Allocate(ctx, request, pool.AllocateOptions{
-		Wait: p.Wait,
+	accepted := sync.OnceFunc(func() {
+		p.clearOwn()
+		p.dropTicket()
+	})
+	a, err := p.db.Allocate(ctx, p.request(), pool.AllocateOptions{
+		Wait: p.Wait, Ticket: p.taken,
 		Progress: func(at pool.Position) {
-			clearOwn()
+			accepted()
 			p.console.progress(at)
 		},
 	})
 	if err == nil || errors.Is(err, pool.ErrNoNode) {
-		clearOwn()
+		accepted()
 	}
 	if err != nil {
 		return ended(ctx, err)
@@ -198,6 +211,10 @@ func (p *prepare) allocate(ctx context.Context) error {
 
 // stretchLease makes the lease outlast the build's time limit.
 func (p *prepare) stretchLease(ctx context.Context) error {
+	if p.Ticket != "" { // it has its own, which this makes longer
+		p.Lease = p.leastLease
+		return nil
+	}
 	if p.leastLease == 0 {
 		return nil
 	}

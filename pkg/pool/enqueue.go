@@ -112,7 +112,7 @@ func (db *DB) Ticket(ctx context.Context, token secret.Text) (*QueuedRequest, er
 		if err != nil {
 			return nil, err
 		}
-		q.Allocation, q.Place, q.Reason = a, p.Place, p.Reason
+		q.Allocation, q.Place, q.Reason = a, p.Place, p.Reason+firstToEnd(p.Holders)
 		return q, nil
 	}
 	granted, err := db.Allocation(ctx, found.ID)

@@ -15,6 +15,17 @@ type Estimate struct {
 	Basis string    // what it rests on; for an unknown one why it is
 }
 
+// String says it in words, with times in UTC.
+func (e Estimate) String() string {
+	switch {
+	case !e.Known:
+		return e.Basis
+	case e.P50.Equal(e.P90):
+		return fmt.Sprintf("%s, by %s", formatTime(e.P50), e.Basis)
+	}
+	return fmt.Sprintf("%s, nine times out of ten before %s, by %s", formatTime(e.P50), formatTime(e.P90), e.Basis)
+}
+
 // durations are how long past builds of one job kept their nodes, the shortest first.
 type durations []time.Duration
 
@@ -103,7 +114,7 @@ func (s *scene) estimate(i int) Estimate {
 	for job := range late.jobs {
 		builds += len(s.past[job])
 	}
-	basis := "the nodes are free now"
+	basis := "nodes that are free now"
 	switch {
 	case !late.when.After(s.now):
 	case late.leases > 0 && builds > 0:
@@ -113,7 +124,7 @@ func (s *scene) estimate(i int) Estimate {
 	case builds > 0:
 		basis = fmt.Sprintf("past durations of the same jobs (%d builds)", builds)
 	default:
-		basis = "the time that the pool gives for cleaning, which is the latest"
+		basis = "the time that the pool allows for cleaning, which is the latest"
 	}
 	return Estimate{Known: true, P50: early.when, P90: maxTime(early.when, late.when), Basis: basis}
 }

@@ -21,6 +21,15 @@ func (q *QueuedRequest) Queued() error {
 		q.ID, Describe(q.Groups), q.Pool, q.Place, q.Reason, formatTime(q.LivesUntil))
 }
 
+// firstToEnd names the holder of a suitable node who is to give it back first.
+func firstToEnd(holders []Holder) string {
+	if len(holders) == 0 {
+		return ""
+	}
+	h := holders[0]
+	return fmt.Sprintf("; first to end: %s, held by %q until %s", h.Node, h.Owner, formatTime(h.ExpiresAt))
+}
+
 // ExplainQueue is Queue with the reason of each request. Like Explain it takes no lock, and what it tells
 // may be a moment old.
 func (db *DB) ExplainQueue(ctx context.Context, pool string) ([]QueuedRequest, error) {
@@ -38,7 +47,8 @@ func (db *DB) ExplainQueue(ctx context.Context, pool string) ([]QueuedRequest, e
 			}
 			w := s.walk()
 			for _, q := range s.queue {
-				known := QueuedRequest{Reason: w.step(q).reason}
+				st := w.step(q)
+				known := QueuedRequest{Reason: st.reason + firstToEnd(st.holders)}
 				if q.Detached {
 					known.LivesUntil = q.AliveUntil.Time
 				}
@@ -180,16 +190,12 @@ func (w *sceneWalk) reason(q *sceneRequest, st standing) string {
 		return "it can be served at once"
 	}
 	var parts []string
-	note := func(n int, format string, args ...any) {
+	note := func(n int, what string) {
 		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d "+format, append([]any{n}, args...)...))
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	first := ""
-	if len(st.holders) > 0 {
-		first = fmt.Sprintf(" (first until %s by %q)", formatTime(st.holders[0].ExpiresAt), st.holders[0].Owner)
-	}
-	note(st.suitable[Allocated], "suitable held%s", first)
+	note(st.suitable[Allocated], "suitable held")
 	note(st.suitable[Dirty], "being cleaned")
 	note(st.suitable[Broken]+st.inMaint, "broken or in maintenance")
 	note(st.setAside, "ready but set aside for who is before")
