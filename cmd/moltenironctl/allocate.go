@@ -54,9 +54,11 @@ When it is interrupted, or cannot write, nothing stays checked out.`,
   . ./molteniron.env && ipmitool -I lanplus -H "$IPMI_ADDRESS" -p "$IPMI_PORT" -U "$IPMI_USERNAME" -E power status
   moltenironctl allocate --owner alice --slot second --count 2 --pool gpu --wait 0
   moltenironctl allocate --owner alice --group controller=1:ram_mb:min=65536 --group compute=2
+  moltenironctl allocate --owner alice --enqueue --ticket-file ticket --wait 12h   # and go home
+  moltenironctl allocate --owner alice --ticket ticket
   moltenironctl release --owner alice`,
 		Args:        words(0, 0, ""),
-		Annotations: databaseExits(10, 11, 12, 13, 129, 130, 143),
+		Annotations: databaseExits(10, 11, 12, 13, 17, 129, 130, 143),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.settings(cmd, "pool", "wait", "lease")
 			if err != nil {
@@ -73,10 +75,12 @@ When it is interrupted, or cannot write, nothing stays checked out.`,
 				return err
 			}
 			ctx, p := cmd.Context(), a.process(cmd, s)
-			if err := hook.Prepare(ctx, p, r); err != nil || r.EnvFile == "-" {
+			if err := hook.Prepare(ctx, p, r); err != nil || r.Enqueue || r.EnvFile == "-" {
 				return err
 			}
-			if err := a.showHeld(ctx, s, r, format.Value); err != nil {
+			if err := a.showHeld(ctx, s, r, format.Value); err != nil && r.Adopt != "" {
+				return err
+			} else if err != nil {
 				// Nobody knows what he holds: it would stay so to the end of the lease.
 				undone := hook.Finish(ctx, p, hook.Return{Owner: r.Owner, Slot: &r.Slot, EnvFile: r.EnvFile})
 				return errors.Join(fmt.Errorf("could not show what was allocated, so it is given back: %w", err), undone)
@@ -96,6 +100,10 @@ When it is interrupted, or cannot write, nothing stays checked out.`,
 	f.Duration("lease", 0, "how long they may be kept: `DURATION` (default: the configuration's, else the pool's)")
 	f.StringVar(&r.EnvFile, "env-file", "", "write the variables to `PATH` (default: ./molteniron.env, with a slot ./molteniron-SLOT.env); - is stdout")
 	f.StringVar(&r.JSONFile, "json-file", "", "write the same as JSON, with passwords, to `PATH` too")
+	f.StringVar(&r.Adopt, "adopt", "", "take over what the owner holds already, by the env file at `PATH`, and write the files anew")
+	f.BoolVar(&r.Enqueue, "enqueue", false, "do not wait: leave a ticket, which lives for --wait; exit 17 until it is granted; asked again with the same file, say how it stands")
+	f.StringVar(&r.TicketFile, "ticket-file", "", "`FILE` for the ticket of --enqueue; who can read it can take the ticket up")
+	f.StringVar(&r.Ticket, "ticket", "", "`FILE` of a ticket to take up: its pool, nodes, priority, lease and place stay; with --wait 0 exit 17, and no harm, when it is not granted yet")
 	f.VarP(&format, "output", "o", "`FORMAT`: table, json or yaml, without passwords")
 	a.complete(cmd, "pool", a.poolNames)
 	completeWords(cmd, "output", format.Allowed...)

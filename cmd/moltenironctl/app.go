@@ -54,13 +54,13 @@ func (a *app) withDB(cmd *cobra.Command, fn func(context.Context, *pool.DB) erro
 	return fn(cmd.Context(), db)
 }
 
-// find reads the nodes of a filter; none is an error.
+// find reads the nodes of a filter, by name or by owner; none is an error, which tells an owner who lost
+// them who has them now.
 func (a *app) find(ctx context.Context, db *pool.DB, f pool.NodeFilter) ([]pool.Node, error) {
-	nodes, err := db.Nodes(ctx, f)
-	if err == nil && len(nodes) == 0 {
-		err = &pool.Error{Class: pool.ErrNotFound, Text: fmt.Sprintf("owner %q holds no node; see moltenironctl status", f.Owner)}
+	if f.Owner != "" {
+		return db.NodesOf(ctx, f.Owner, f.Credentials)
 	}
-	return nodes, err
+	return db.Nodes(ctx, f)
 }
 
 // maxPassword bounds what is read from stdin: the pool takes at most 4096 bytes.

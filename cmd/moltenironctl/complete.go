@@ -80,6 +80,21 @@ func (a *app) poolNames(cmd *cobra.Command, _ []string, _ string) ([]string, cob
 	})
 }
 
+// waitingOwners completes an owner who waits.
+func (a *app) waitingOwners(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.names(cmd, func(db *pool.DB) ([]string, error) {
+		queue, err := db.Queue(cmd.Context(), "")
+		list := make([]string, len(queue))
+		for i, al := range queue {
+			list[i] = al.Owner
+		}
+		return list, err
+	})
+}
+
 // anyNodes completes any number of nodes, none twice.
 func (a *app) anyNodes(cmd *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
 	list, directive := a.nodeNames(cmd, args, to)

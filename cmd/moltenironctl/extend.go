@@ -35,7 +35,11 @@ the pool allows.`,
 					return err
 				}
 				a.say("%q keeps %s until %s", al.Owner, strings.Join(al.NodeNames(), ", "), al.ExpiresAt.UTC().Format(time.RFC3339))
-				return nil
+				p, err := db.Pool(ctx, al.Pool)
+				if err == nil && al.ExpiresAt.Equal(al.ClaimedAt.Add(p.Policy.MaxLease)) {
+					a.say("that is all that pool %s allows (max_lease %s from the checkout)", p.Name, cli.Precise(p.Policy.MaxLease))
+				}
+				return err
 			})
 		},
 	}

@@ -24,7 +24,7 @@ every known one as FIELD=VALUE. With --owner, of each node that the owner holds.
   moltenironctl get node-1
   moltenironctl get --owner "$BUILD_URL" bmc_address
   moltenironctl get node-1 bmc_password --with-credentials`,
-		Annotations: databaseExits(12),
+		Annotations: databaseExits(12, 13),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f := pool.NodeFilter{Credentials: credentials}
 			fields := args

@@ -111,12 +111,8 @@ func eventTable(out cli.Output, events []pool.Event, hide string) cli.Table {
 		{Title: "TIME"}, {Title: "EVENT"}, {Title: "NODE"}, {Title: "OWNER", Fit: cli.CutHead}, {Title: "BY", Fit: cli.CutTail}, {Title: "DETAIL", Fit: cli.CutTail},
 	}}
 	for _, e := range events {
-		owner := e.Owner
-		if e.Slot != "" {
-			owner += " (" + e.Slot + ")"
-		}
 		t.Rows = append(t.Rows, []cli.Cell{
-			{Text: out.Time(e.At)}, {Text: e.Kind, Color: eventColors[e.Kind]}, {Text: e.Node}, {Text: owner}, {Text: eventWho(e)}, {Text: eventDetail(e)},
+			{Text: out.Time(e.At)}, {Text: e.Kind, Color: eventColors[e.Kind]}, {Text: e.Node}, {Text: withSlot(e.Owner, e.Slot)}, {Text: eventWho(e)}, {Text: eventDetail(e)},
 		})
 	}
 	if i := slices.IndexFunc(t.Columns, func(c cli.Column) bool { return c.Title == hide }); i >= 0 {

@@ -48,6 +48,7 @@ what was lost. There is no server; every command talks straight to the database.
   moltenironctl import inventory.yaml         # the machines
   moltenironctl status                        # who holds what, until when
   moltenironctl show https://ci.example.org/job/nightly/1041/
+  moltenironctl explain https://ci.example.org/job/nightly/1042/     # why does it wait?
   moltenironctl maintenance on node-7 --reason 'new disk'
   moltenironctl tend                          # from cron or a timer: take back what is due`,
 		Version:           cli.Version(program),
@@ -80,8 +81,8 @@ what was lost. There is no server; every command talks straight to the database.
 	}
 	add("the pool and its nodes", a.initCommand(), a.importCommand(), a.exportCommand(), a.addCommand(), a.getCommand(), a.setCommand(),
 		a.removeCommand(), a.poolCommand())
-	add("who has what", a.statusCommand(), a.showCommand(), a.queueCommand(), a.historyCommand())
-	add("by hand", a.allocateCommand(), a.extendCommand(), a.releaseCommand())
+	add("who has what", a.statusCommand(), a.showCommand(), a.queueCommand(), a.explainCommand(), a.historyCommand())
+	add("by hand", a.allocateCommand(), a.extendCommand(), a.holdCommand(), a.releaseCommand())
 	add("care", a.tendCommand(), a.maintenanceCommand(), a.cleanCommand(), a.readyCommand())
 	root.AddCommand(a.versionCommand(), a.completionCommand())
 	root.SetHelpCommand(helpCommand())

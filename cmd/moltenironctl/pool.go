@@ -32,11 +32,12 @@ when one is over, how the queue is ordered, and whether nodes are cleaned betwee
 }
 
 func (a *app) poolList() *cobra.Command {
-	format := cli.Choice{Value: "table", Allowed: []string{"table", "json", "yaml"}}
+	format := cli.Choice{Value: "table", Allowed: []string{"table", "wide", "json", "yaml"}}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "show the pools with their policy",
 		Example: `  moltenironctl pool list
+  moltenironctl pool list -o wide               # the whole policy
   moltenironctl pool list -o json | jq '.[] | {name, waiting}'`,
 		Args:        words(0, 0, ""),
 		Annotations: databaseExits(),
@@ -47,20 +48,44 @@ func (a *app) poolList() *cobra.Command {
 					return err
 				}
 				out := a.output()
-				if format.Value != "table" {
+				if format.Value == "json" || format.Value == "yaml" {
 					return out.Data(format.Value, view.NewPools(pools))
 				}
 				if len(pools) == 0 {
 					_, err := fmt.Fprintln(out, "no pools yet, add one with: moltenironctl pool add NAME")
 					return err
 				}
+				if format.Value == "wide" {
+					return out.Table(policyTable(pools))
+				}
 				return out.Table(poolTable(pools))
 			})
 		},
 	}
-	cmd.Flags().VarP(&format, "output", "o", "`FORMAT`: table, json or yaml")
+	cmd.Flags().VarP(&format, "output", "o", "`FORMAT`: table, wide, json or yaml")
 	completeWords(cmd, "output", format.Allowed...)
 	return cmd
+}
+
+// policyTable has a line for each field and a column for each pool: a policy has more fields than a
+// terminal has room for, and pools are few.
+func policyTable(pools []pool.PoolInfo) cli.Table {
+	t := cli.Table{Columns: []cli.Column{{Title: "FIELD"}}}
+	for _, p := range pools {
+		t.Columns = append(t.Columns, cli.Column{Title: p.Name})
+	}
+	for _, f := range pool.PolicyFields {
+		row := []cli.Cell{{Text: f.Name}}
+		for _, p := range pools {
+			value, err := p.Policy.Field(f.Name)
+			if err != nil {
+				panic(err) // as in policyHelp
+			}
+			row = append(row, cli.Cell{Text: value})
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
 }
 
 func poolTable(pools []pool.PoolInfo) cli.Table {
@@ -86,11 +111,15 @@ func poolTable(pools []pool.PoolInfo) cli.Table {
 	return t
 }
 
-// policyHelp lists the fields of a policy with what they mean.
+// policyHelp lists the fields of a policy with what they mean and what a new pool has.
 func policyHelp() string {
 	var b strings.Builder
 	for _, f := range pool.PolicyFields {
-		fmt.Fprintf(&b, "\n  %-16s %s", f.Name, f.Help)
+		value, err := pool.DefaultPolicy().Field(f.Name)
+		if err != nil {
+			panic(err) // the list and the method are of one package: seen by every test
+		}
+		fmt.Fprintf(&b, "\n  %-16s %s (%s)", f.Name, f.Help, value)
 	}
 	return b.String()
 }
@@ -99,7 +128,7 @@ func (a *app) poolAdd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "add NAME [FIELD=VALUE…]",
 		Short: "add a pool",
-		Long:  "Add a pool. What is not said of its policy is as in a new pool:\n" + policyHelp(),
+		Long:  "Add a pool. The fields of its policy, with what they are when nothing else is said:\n" + policyHelp(),
 		Example: `  moltenironctl pool add gpu
   moltenironctl pool add gpu lease=2h max_lease=8h cleaning=true`,
 		Args:        words(1, -1, "NAME"),
@@ -133,10 +162,15 @@ func (a *app) poolAdd() *cobra.Command {
 
 func (a *app) poolSet() *cobra.Command {
 	return &cobra.Command{
-		Use:         "set NAME FIELD=VALUE…",
-		Short:       "change a pool's policy",
-		Long:        "Change a pool's policy. Leases that run keep their end. The fields:\n" + policyHelp(),
-		Example:     `  moltenironctl pool set gpu lease=2h on_expiry=ask grace=30m`,
+		Use:   "set NAME FIELD=VALUE…",
+		Short: "change a pool's policy",
+		Long: `Change a pool's policy, all fields that are given or none, and serve at once who may be served under the new one.
+Leases that run keep their end, and who waits keeps the place that priority and ageing gave it.
+The fields, with what a new pool has:
+` + policyHelp(),
+		Example: `  moltenironctl pool set gpu lease=2h on_expiry=ask grace=30m
+  moltenironctl pool set default max_per_job_pct=50 max_hold_pct=20 max_hold=24h
+  moltenironctl pool set default ageing=5m max_priority=20`,
 		Args:        words(2, -1, "NAME FIELD=VALUE"),
 		Annotations: databaseExits(12, 13),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -78,7 +78,12 @@ may be unset. A new property needs --property, so that a mistyped field does not
 					}
 				}
 				if newPassword {
-					if err := db.SetPassword(cmd.Context(), n.Name, p); err != nil {
+					if owner != "" {
+						err = db.SetPasswordHeld(cmd.Context(), n.Name, owner, p)
+					} else {
+						err = db.SetPassword(cmd.Context(), n.Name, p)
+					}
+					if err != nil {
 						return err
 					}
 				}

@@ -20,9 +20,22 @@ import (
 // watchEvery is how often --watch looks: often enough for a person, and cheap for the database.
 const watchEvery = 2 * time.Second
 
-// maintenance is a word for --status and the table, not a status: a person's decision hides what the
-// machine's own status says.
-const maintenance = "maintenance"
+// Words for --status and the table that are no statuses: a person's decision hides what the machine's
+// own status says, and the other three are what somebody may have to see to.
+const (
+	maintenance = "maintenance"
+	inHold      = "hold"
+	suspect     = "suspect"
+	expiring    = "expiring"
+)
+
+// statusWords are what --status takes.
+var statusWords = []string{
+	string(pool.Ready), string(pool.Allocated), string(pool.Dirty), string(pool.Broken), maintenance, inHold, suspect, expiring,
+}
+
+// soon is how long before its end a lease is shown as about to expire: a person has the time to extend it.
+const soon = 30 * time.Minute
 
 type statusOptions struct {
 	names    []string
@@ -38,9 +51,11 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status [NODE…]",
 		Short: "show nodes, who holds them and until when",
 		Long: `Show nodes, who holds them and until when, and a line about each pool. In a table, a node in maintenance that a
-build still holds is "draining".`,
+build still holds is "draining", one that is kept for a post-mortem is in "hold". "Suspect" are nodes that were
+taken back from a build that never gave them back, and "expiring" those whose lease ends within 30 minutes.`,
 		Example: `  moltenironctl status
   moltenironctl status --pool gpu --status broken,maintenance
+  moltenironctl status --status expiring,hold,suspect
   moltenironctl status node-1 node-2 -o wide
   moltenironctl status -o json | jq -r '.[] | select(.owner == "") | .name'
   moltenironctl status --watch`,
@@ -51,8 +66,8 @@ build still holds is "draining".`,
 				return cli.Usagef("--watch shows tables; leave -o %s away", o.format.Value)
 			}
 			for _, s := range o.statuses {
-				if s != maintenance && !slices.Contains(pool.Statuses, pool.Status(s)) {
-					return cli.Usagef("--status %q: use ready, allocated, dirty, broken or maintenance", s)
+				if !slices.Contains(statusWords, s) {
+					return cli.Usagef("--status %q: use one of %s", s, strings.Join(statusWords, ", "))
 				}
 			}
 			return a.withDB(cmd, func(ctx context.Context, db *pool.DB) error {
@@ -66,12 +81,12 @@ build still holds is "draining".`,
 	f := cmd.Flags()
 	f.VarP(&o.format, "output", "o", "`FORMAT`: table, wide, json, yaml or csv")
 	f.StringVar(&o.pool, "pool", "", "only nodes of this `POOL`")
-	f.StringSliceVar(&o.statuses, "status", nil, "only nodes that are ready, allocated, dirty, broken or in maintenance; several with commas")
+	f.StringSliceVar(&o.statuses, "status", nil, "only nodes that are one of "+strings.Join(statusWords, ", ")+"; several with commas")
 	f.BoolVar(&watch, "watch", false, "show it again every 2 seconds, until interrupted")
 	cmd.ValidArgsFunction = a.anyNodes
 	a.complete(cmd, "pool", a.poolNames)
 	completeWords(cmd, "output", o.format.Allowed...)
-	completeWords(cmd, "status", "ready", "allocated", "dirty", "broken", maintenance)
+	completeWords(cmd, "status", statusWords...)
 	return cmd
 }
 
@@ -110,7 +125,13 @@ func (a *app) status(ctx context.Context, out cli.Output, db *pool.DB, o statusO
 	if err != nil {
 		return err
 	}
-	nodes = slices.DeleteFunc(nodes, func(n pool.Node) bool { return !matches(n, o.statuses) })
+	all := nodes
+	nodes = nil
+	for _, n := range all {
+		if len(o.statuses) == 0 || slices.ContainsFunc(o.statuses, func(s string) bool { return matches(n, s, out.Now) }) {
+			nodes = append(nodes, n)
+		}
+	}
 	switch o.format.Value {
 	case "json", "yaml":
 		return out.Data(o.format.Value, view.NewNodes(nodes, false))
@@ -142,15 +163,26 @@ func (a *app) status(ctx context.Context, out cli.Output, db *pool.DB, o statusO
 	}
 	fmt.Fprintln(out)
 	for _, p := range pools {
-		if _, err := fmt.Fprintln(out, poolSummary(out, p)); err != nil {
+		if _, err := fmt.Fprintln(out, poolSummary(out, p, all)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func matches(n pool.Node, statuses []string) bool {
-	return len(statuses) == 0 || slices.Contains(statuses, string(n.Status)) || n.Maintenance && slices.Contains(statuses, maintenance)
+// matches says whether a word of --status is true of a node.
+func matches(n pool.Node, word string, now time.Time) bool {
+	switch word {
+	case maintenance:
+		return n.Maintenance
+	case inHold:
+		return n.HoldReason != ""
+	case suspect:
+		return n.Suspect
+	case expiring:
+		return n.Status == pool.Allocated && n.ExpiresAt.Before(now.Add(soon))
+	}
+	return string(n.Status) == word
 }
 
 // nodeStatus is the word of the table for what a person may expect of the node.
@@ -160,9 +192,24 @@ func nodeStatus(n pool.Node) cli.Cell {
 		return cli.Cell{Text: "draining", Color: cli.Purple}
 	case n.Maintenance:
 		return cli.Cell{Text: maintenance, Color: cli.Purple}
+	case n.HoldReason != "":
+		return cli.Cell{Text: inHold, Color: cli.Yellow}
 	}
 	color := map[pool.Status]cli.Color{pool.Ready: cli.Green, pool.Allocated: cli.Blue, pool.Dirty: cli.Yellow, pool.Broken: cli.Red}
 	return cli.Cell{Text: string(n.Status), Color: color[n.Status]}
+}
+
+// nodeLeft is what is left of the lease, marked when somebody may want to extend it.
+func nodeLeft(out cli.Output, n pool.Node) cli.Cell {
+	c := cli.Cell{Text: out.Left(n.ExpiresAt)}
+	switch {
+	case !matches(n, expiring, out.Now):
+	case n.ExpiresAt.After(out.Now):
+		c.Color = cli.Yellow
+	default:
+		c.Color = cli.Red
+	}
+	return c
 }
 
 // nodeReason joins what there is to say about the node's state.
@@ -174,20 +221,16 @@ func nodeReason(n pool.Node) string {
 	if n.Maintenance && n.Status == pool.Broken {
 		parts = append(parts, "broken")
 	}
+	if n.HoldReason != "" {
+		parts = append(parts, "hold: "+n.HoldReason)
+	}
 	if n.Suspect {
-		parts = append(parts, "suspect")
+		parts = append(parts, suspect)
 	}
 	if n.Reason != "" {
 		parts = append(parts, n.Reason)
 	}
 	return strings.Join(parts, "; ")
-}
-
-func nodeOwner(n pool.Node) string {
-	if n.Slot == "" {
-		return n.Owner
-	}
-	return n.Owner + " (" + n.Slot + ")"
 }
 
 func nodeTable(out cli.Output, nodes []pool.Node, wide bool) cli.Table {
@@ -207,8 +250,8 @@ func nodeTable(out cli.Output, nodes []pool.Node, wide bool) cli.Table {
 	}
 	for _, n := range nodes {
 		row := []cli.Cell{
-			{Text: n.Name}, {Text: n.Pool}, nodeStatus(n), {Text: nodeOwner(n)},
-			{Text: out.Time(n.Since)}, {Text: out.Left(n.ExpiresAt)}, {Text: nodeReason(n)},
+			{Text: n.Name}, {Text: n.Pool}, nodeStatus(n), {Text: withSlot(n.Owner, n.Slot)},
+			{Text: out.Time(n.Since)}, nodeLeft(out, n), {Text: nodeReason(n)},
 		}
 		if wide {
 			for _, text := range []string{
@@ -245,7 +288,8 @@ func nodesCSV(out cli.Output, nodes []pool.Node) error {
 	return out.CSV(append(header, "properties"), rows)
 }
 
-func poolSummary(out cli.Output, p pool.PoolInfo) string {
+// poolSummary is a line about a pool; nodes are all of its nodes, and may be those of others too.
+func poolSummary(out cli.Output, p pool.PoolInfo, nodes []pool.Node) string {
 	var parts []string
 	total := p.Maintenance
 	for _, s := range pool.Statuses {
@@ -257,17 +301,28 @@ func poolSummary(out cli.Output, p pool.PoolInfo) string {
 	if p.Maintenance > 0 {
 		parts = append(parts, fmt.Sprintf("%d in maintenance", p.Maintenance))
 	}
+	held, ending := 0, 0
+	for _, n := range nodes {
+		if n.Pool == p.Name && matches(n, inHold, out.Now) {
+			held++
+		}
+		if n.Pool == p.Name && matches(n, expiring, out.Now) {
+			ending++
+		}
+	}
+	if held > 0 {
+		parts = append(parts, fmt.Sprintf("%d in hold", held))
+	}
+	if ending > 0 {
+		parts = append(parts, out.Paint(fmt.Sprintf("%d expiring within %s", ending, cli.Precise(soon)), cli.Yellow))
+	}
 	if p.Suspect > 0 {
 		parts = append(parts, fmt.Sprintf("%d suspect", p.Suspect))
 	}
 	if p.Waiting > 0 {
 		parts = append(parts, fmt.Sprintf("%d waiting", p.Waiting))
 	}
-	nodes := "nodes"
-	if total == 1 {
-		nodes = "node"
-	}
-	text := fmt.Sprintf("pool %s: %d %s", p.Name, total, nodes)
+	text := fmt.Sprintf("pool %s: %s", p.Name, count(total, "node"))
 	if len(parts) > 0 {
 		text += ": " + strings.Join(parts, ", ")
 	}

@@ -217,7 +217,7 @@ func relaxed(groups []Group, nodes []*nodeRow, which func(*nodeRow) bool) []stri
 
 // needs says what the pool would need to meet a request that none of its nodes could ever meet.
 func needs(groups []Group, nodes []*nodeRow) string {
-	text := "it would need " + Describe(matchAmong(groups, nodes, everyNode).lacking()) + " more"
+	text := "it would need " + DescribeMore(matchAmong(groups, nodes, everyNode).lacking())
 	if less := relaxed(groups, nodes, everyNode); len(less) > 0 {
 		text += ", or the request without " + strings.Join(less, " or without ")
 	}

@@ -136,8 +136,8 @@ func (db *DB) setNode(ctx context.Context, name, owner string, changes []FieldCh
 	}
 	newName := name
 	err := db.transactNode(ctx, name, others, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
-		if owner != "" && (n.Owner == nil || *n.Owner != owner) {
-			return fail(ErrConflict, "node %s is not held by %q; %s", n.Name, owner, n.holder())
+		if err := n.checkHeld(owner); err != nil {
+			return err
 		}
 		old, err := n.node(nil)
 		if err != nil {
@@ -164,6 +164,14 @@ func (db *DB) setNode(ctx context.Context, name, owner string, changes []FieldCh
 		return Node{}, err
 	}
 	return db.Node(ctx, newName)
+}
+
+// checkHeld refuses an owner, unless it is "", who has the node no more.
+func (r *nodeRow) checkHeld(owner string) error {
+	if owner != "" && (r.Owner == nil || *r.Owner != owner) {
+		return fail(ErrConflict, "node %s is not held by %q; %s", r.Name, owner, r.holder())
+	}
+	return nil
 }
 
 // holder says in words who has a node.
@@ -279,10 +287,22 @@ func differences(a, b NodeSpec) []string {
 
 // SetPassword stores the BMC password of a node, sealed where a key is configured.
 func (db *DB) SetPassword(ctx context.Context, name string, password secret.Text) error {
+	return db.setPassword(ctx, name, "", password)
+}
+
+// SetPasswordHeld is SetPassword for a build that holds the node, with the errors of SetNodeHeld.
+func (db *DB) SetPasswordHeld(ctx context.Context, name, owner string, password secret.Text) error {
+	return db.setPassword(ctx, name, owner, password)
+}
+
+func (db *DB) setPassword(ctx context.Context, name, owner string, password secret.Text) error {
 	if err := checkPassword(password); err != nil {
 		return fail(ErrInvalid, "node %s: %w", name, err)
 	}
 	return db.transactNode(ctx, name, nil, func(t *tx, _ map[string]*poolRow, n *nodeRow) error {
+		if err := n.checkHeld(owner); err != nil {
+			return err
+		}
 		t.event(Event{Kind: eventNodeSet, Pool: n.Pool, Node: n.Name, Detail: map[string]any{"fields": []string{"bmc_password"}}})
 		return t.storePassword(n, password)
 	})

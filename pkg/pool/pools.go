@@ -9,21 +9,21 @@ import (
 
 // PolicyFields are the fields of a pool's policy that SetPool knows.
 var PolicyFields = []Field{
-	{Name: "lease", Kind: KindDuration, Settable: true, Help: "given when a request names none"},
+	{Name: "lease", Kind: KindDuration, Settable: true, Help: "how long a build may keep its nodes when it does not say"},
 	{Name: "max_lease", Kind: KindDuration, Settable: true, Help: "cap of every lease, extensions included"},
-	{Name: "on_expiry", Kind: KindText, Settable: true, Help: "reclaim, ask or quarantine"},
-	{Name: "grace", Kind: KindDuration, Settable: true, Help: "with ask: how long tend has to ask"},
-	{Name: "ageing", Kind: KindDuration, Settable: true, Help: "time in the queue that one step of priority is worth"},
-	{Name: "max_priority", Kind: KindNumber, Settable: true, Help: "cap of a request's priority"},
-	{Name: "cleaning", Kind: KindSwitch, Settable: true, Help: "released nodes become dirty, not ready"},
+	{Name: "on_expiry", Kind: KindText, Settable: true, Help: "what an expired lease leads to: reclaim, ask or quarantine"},
+	{Name: "grace", Kind: KindDuration, Settable: true, Help: "with ask: how long tend has to ask Jenkins before the nodes are taken back"},
+	{Name: "ageing", Kind: KindDuration, Settable: true, Help: "time in the queue that one step of priority is worth; at least 1s"},
+	{Name: "max_priority", Kind: KindNumber, Settable: true, Help: "cap of a request's priority, upwards and downwards"},
+	{Name: "cleaning", Kind: KindSwitch, Settable: true, Help: "true: nodes that are given back are dirty until somebody says that they are ready"},
 	{Name: "clean_limit", Kind: KindDuration, Settable: true, Help: "dirty for longer is broken"},
-	{Name: "verify", Kind: KindSwitch, Settable: true, Help: "clients check the BMC before the claim"},
-	{Name: "pick_up", Kind: KindDuration, Settable: true, Help: "how long a granted ticket waits to be taken up"},
-	{Name: "max_hold", Kind: KindDuration, Settable: true, Help: "cap of a hold"},
-	{Name: "max_broken_pct", Kind: KindNumber, Settable: true, Help: "highest share of nodes that rules may mark broken"},
-	{Name: "max_hold_pct", Kind: KindNumber, Settable: true, Help: "highest share of nodes in hold"},
-	{Name: "max_per_job_pct", Kind: KindNumber, Settable: true, Help: "highest share of nodes for one job"},
-	{Name: "strikes_broken", Kind: KindNumber, Settable: true, Help: "failures in a row that make a node broken, 0 is never"},
+	{Name: "verify", Kind: KindSwitch, Settable: true, Help: "true: clients check the BMC before they claim a node"},
+	{Name: "pick_up", Kind: KindDuration, Settable: true, Help: "how long the nodes of a granted ticket wait to be taken up"},
+	{Name: "max_hold", Kind: KindDuration, Settable: true, Help: "cap of a hold for a post-mortem; 0s allows none"},
+	{Name: "max_broken_pct", Kind: KindNumber, Settable: true, Help: "highest share of the nodes, in per cent, that rules may mark broken"},
+	{Name: "max_hold_pct", Kind: KindNumber, Settable: true, Help: "highest share of the nodes, in per cent, in hold at once"},
+	{Name: "max_per_job_pct", Kind: KindNumber, Settable: true, Help: "highest share of the nodes, in per cent, for one job (label JOB_NAME)"},
+	{Name: "strikes_broken", Kind: KindNumber, Settable: true, Help: "failures in a row that make a node broken; 0 is never"},
 }
 
 // Field gives a policy's field as text; a name that is none is ErrNotFound.

@@ -302,10 +302,15 @@ func (db *DB) takeOver(ctx context.Context, k *ticket, other *allocationRow, old
 }
 
 // Describe says in words what a request asks for.
-func Describe(groups []Group) string {
+func Describe(groups []Group) string { return describe(groups, "node") }
+
+// DescribeMore is Describe for what is asked for beyond what there is, as in Explanation.Lacking.
+func DescribeMore(groups []Group) string { return describe(groups, "more node") }
+
+func describe(groups []Group, noun string) string {
 	var parts []string
 	for _, g := range groups {
-		text := fmt.Sprintf("%d node", g.Count)
+		text := fmt.Sprintf("%d %s", g.Count, noun)
 		if g.Count != 1 {
 			text += "s"
 		}
