@@ -151,7 +151,8 @@ func (a *app) status(ctx context.Context, out cli.Output, db *pool.DB, o statusO
 			return err
 		}
 	case len(o.statuses) > 0:
-		_, err = fmt.Fprintf(out, "no node is %s\n", strings.Join(o.statuses, " or "))
+		words := strings.NewReplacer(maintenance, "in "+maintenance, inHold, "in "+inHold).Replace(strings.Join(o.statuses, " or "))
+		_, err = fmt.Fprintf(out, "no node is %s\n", words)
 	default:
 		_, err = fmt.Fprintln(out, "no nodes yet, add one with: moltenironctl add NAME --bmc-address ADDRESS …")
 	}

@@ -182,9 +182,9 @@ func (w *sceneWalk) reason(q *sceneRequest, st standing) string {
 	case st.impossible:
 		return fmt.Sprintf("pool %s could never meet it: %s", w.pool.Name, st.needs)
 	case !w.shares.ever(q.JobKey, want):
-		return fmt.Sprintf("one job gets at most %d nodes of the pool (max_per_job_pct %d)", w.shares.limit, w.pool.MaxPerJobPct)
+		return fmt.Sprintf("one job gets at most %d of the pool's nodes (max_per_job_pct %d)", w.shares.limit, w.pool.MaxPerJobPct)
 	case !w.shares.allow(q.JobKey, want):
-		return fmt.Sprintf("its job holds %d of the %d nodes that one job may have (max_per_job_pct %d)",
+		return fmt.Sprintf("its job holds %d of the pool's nodes, and one job gets at most %d (max_per_job_pct %d)",
 			w.shares.held[q.JobKey], w.shares.limit, w.pool.MaxPerJobPct)
 	case st.now:
 		return "it can be served at once"
