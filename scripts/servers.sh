@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What scripts/mariadb, scripts/galera and scripts/mysql have in common. Sourced, never run.
+# What scripts/mariadb, scripts/galera, scripts/mysql and others have in common. Sourced, never run.
 # The caller has set $me, the name it goes by in messages.
 : "${me:?}"
 
@@ -80,19 +80,22 @@ claim() {
 	: >"$1/$2"
 }
 
-# bootstrap DATA TEMP: makes a MariaDB data folder whose only user is root, without a password.
+# bootstrap DATA TEMP [AS…]: makes a MariaDB data folder whose only user is root, without a password; the words
+# AS stand before what runs as another user.
 # The same files as mariadb-install-db reads; but that script, started by root, also takes the system-wide
 # server's PAM helper away from its user, and knows no blank in a path.
 bootstrap() {
+	boot_data=$1 boot_temp=$2
+	shift 2
 	for boot_sql in /usr/share/mariadb/mariadb /usr/share/mysql/mariadb /usr/share/mysql/mysql; do
 		[ ! -r "${boot_sql}_system_tables.sql" ] || break
 	done
 	[ -r "${boot_sql}_system_tables.sql" ] || die "MariaDB's ${boot_sql##*/}_system_tables.sql is missing; type: $me install"
-	mkdir -m 700 -- "$1" || return
+	"$@" mkdir -m 700 -- "$boot_data" || return
 	{
 		printf '%s;\n' "CREATE DATABASE mysql" "USE mysql" "SET @auth_root_socket = NULL"
 		cat "${boot_sql}_system_tables.sql" "${boot_sql}_performance_tables.sql" "${boot_sql}_system_tables_data.sql"
-	} | mariadbd --no-defaults --bootstrap "--user=$(id -un)" "--datadir=$1" "--tmpdir=$2" --log-warnings=0 \
+	} | "$@" mariadbd --no-defaults --bootstrap "--user=$("$@" id -un)" "--datadir=$boot_data" "--tmpdir=$boot_temp" --log-warnings=0 \
 		--enforce-storage-engine= --max-allowed-packet=8M --net-buffer-length=16K --innodb-log-file-size=16M \
 		--innodb-use-native-aio=0 --innodb-doublewrite=0 --innodb-flush-log-at-trx-commit=0
 }
