@@ -27,7 +27,7 @@ const (
 	EndTimeout    EndReason = "timeout"    // the wait was over
 	EndLapsed     EndReason = "lapsed"     // its client's heartbeat stopped before the claim
 	EndExpired    EndReason = "expired"    // the lease was over and the nodes were taken back
-	EndRevoked    EndReason = "revoked"    // a person took it back
+	EndRevoked    EndReason = "revoked"    // a person took it back, or who tends and knew its build to be over
 	EndImpossible EndReason = "impossible" // no node of the pool could ever meet it
 	EndClosed     EndReason = "closed"     // its owner's post-hook had run before it was granted
 )
@@ -84,6 +84,7 @@ type Allocation struct {
 	Result     string // of the build, as the post-hook told it
 	Labels     map[string]string
 	Where      string
+	Detached   bool          // a ticket that nobody waits with: of Enqueue, until it is taken up
 	Nodes      []GrantedNode // in the order of groups, then as granted
 }
 

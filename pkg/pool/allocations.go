@@ -22,7 +22,7 @@ type AllocationFilter struct {
 }
 
 const allocationColumns = `a.id, a.owner, a.slot, a.pool, a.request, a.priority, a.lease_s, a.state, a.queued_at, a.granted_at, a.claimed_at,
-	a.expires_at, a.ended_at, a.end_reason, a.end_detail, a.hold_reason, a.result, a.labels, w.location, w.alive_until`
+	a.expires_at, a.ended_at, a.end_reason, a.end_detail, a.hold_reason, a.result, a.labels, w.location, w.alive_until, w.detached`
 
 // allocationRow is a row of allocations with its waiter's.
 type allocationRow struct {
@@ -46,6 +46,7 @@ type allocationRow struct {
 	Labels     string    `db:"labels"`
 	Location   *string   `db:"location"`
 	AliveUntil stamp     `db:"alive_until"`
+	Detached   *bool     `db:"detached"`
 }
 
 func (r *allocationRow) allocation() Allocation {
@@ -60,6 +61,7 @@ func (r *allocationRow) allocation() Allocation {
 	if r.Location != nil {
 		a.Where = *r.Location
 	}
+	a.Detached = r.Detached != nil && *r.Detached
 	return a
 }
 

@@ -122,6 +122,8 @@ type ExtendRequest struct {
 	Owner string // with Slot, when there is no token
 	Slot  string
 	Lease time.Duration // from now on; never shortens, and the pool's max_lease counts from the claim
+	// Below leaves a lease as it is that has so much left, or more: for who looks often. 0 always extends.
+	Below time.Duration
 }
 
 // Extend makes a lease longer. It is *TakenBackError when the nodes were taken back before, ErrNotFound
@@ -134,7 +136,7 @@ func (db *DB) Extend(ctx context.Context, r ExtendRequest) (*Allocation, error) 
 	if err != nil {
 		return nil, err
 	}
-	err = db.transact(ctx, func(t *tx) error { return t.extend(row, r.Lease) })
+	err = db.transact(ctx, func(t *tx) error { return t.extend(row, r.Lease, r.Below) })
 	if errors.Is(err, errLost) { // it ended or changed between the two looks: say what it is now
 		return db.Extend(ctx, r)
 	}
@@ -147,10 +149,13 @@ func (db *DB) Extend(ctx context.Context, r ExtendRequest) (*Allocation, error) 
 // errLost: the allocation that was found is not what it was.
 var errLost = errors.New("the allocation changed meanwhile")
 
-func (t *tx) extend(row *allocationRow, lease time.Duration) error {
+func (t *tx) extend(row *allocationRow, lease, below time.Duration) error {
 	p, err := t.readPool(row.Pool, row.Owner)
 	if err != nil {
 		return err
+	}
+	if below > 0 && row.ExpiresAt.Sub(t.now) >= below {
+		return nil
 	}
 	until, limit := t.now.Add(lease), row.ClaimedAt.Add(seconds(p.MaxLeaseS))
 	if until.After(limit) {

@@ -52,15 +52,14 @@ func (db *DB) enqueueOnce(ctx context.Context, k *ticket) (ownState, error) {
 // detachedRow is a ticket that nobody has taken up.
 type detachedRow struct {
 	allocationRow
-	Detached *bool `db:"detached"`
-	RankAt   stamp `db:"rank_at"`
-	groups   []Group
+	RankAt stamp `db:"rank_at"`
+	groups []Group
 }
 
 // detached reads the ticket of a token. One that ended, or was taken up before, is ErrConflict.
 func (db *DB) detached(ctx context.Context, token secret.Text) (*detachedRow, error) {
 	var found detachedRow
-	err := db.get(ctx, &found, `SELECT `+allocationColumns+`, w.detached, a.rank_at FROM allocations a
+	err := db.get(ctx, &found, `SELECT `+allocationColumns+`, a.rank_at FROM allocations a
 		LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.token = ?`, hashKey(token.Reveal()))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fail(ErrConflict, "there is no such ticket: it was taken up already, or belongs to another database")

@@ -76,6 +76,17 @@ type eventRow struct {
 	Detail     string `db:"detail"`
 }
 
+func (r eventRow) event() Event {
+	e := Event{
+		ID: r.ID, At: r.At.Time, Operation: r.Operation, Actor: r.Actor, Kind: r.Kind, Pool: r.Pool, Node: r.Node,
+		Owner: r.Owner, Slot: r.Slot, Allocation: r.Allocation, Generation: r.Generation,
+	}
+	if r.Detail != "{}" {
+		_ = json.Unmarshal([]byte(r.Detail), &e.Detail) // a hand-edited row has no detail
+	}
+	return e
+}
+
 // event keeps an event for the end of the transaction.
 func (t *tx) event(e Event) {
 	row := eventRow{
@@ -151,14 +162,7 @@ func (db *DB) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	}
 	events := make([]Event, len(rows))
 	for i, r := range rows {
-		e := Event{
-			ID: r.ID, At: r.At.Time, Operation: r.Operation, Actor: r.Actor, Kind: r.Kind, Pool: r.Pool, Node: r.Node,
-			Owner: r.Owner, Slot: r.Slot, Allocation: r.Allocation, Generation: r.Generation,
-		}
-		if r.Detail != "{}" {
-			_ = json.Unmarshal([]byte(r.Detail), &e.Detail) // a hand-edited row has no detail
-		}
-		events[len(rows)-1-i] = e
+		events[len(rows)-1-i] = r.event()
 	}
 	return events, nil
 }

@@ -177,8 +177,8 @@ const (
 	maxName          = 63
 	maxText          = 255
 	maxReason        = 512
-	maxOwner         = 768
 	maxResult        = 64
+	maxOwner         = 768
 	maxPassword      = 4096
 	maxPropertyValue = 4096
 	maxProperties    = 256

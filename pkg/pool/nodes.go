@@ -19,7 +19,8 @@ type NodeFilter struct {
 	Pool        string   // one that does not exist is ErrNotFound
 	Statuses    []Status
 	Owner       string
-	Credentials bool // with BMC passwords
+	HadBy       string // this owner has them or had them
+	Credentials bool   // with BMC passwords
 }
 
 // list runs one reading statement outside any transaction, repeated while the database does not answer.
@@ -64,6 +65,10 @@ func (db *DB) Nodes(ctx context.Context, f NodeFilter) ([]Node, error) {
 	}
 	if f.Owner != "" {
 		where, args = append(where, "a.owner_key = ?"), append(args, hashKey(f.Owner))
+	}
+	if f.HadBy != "" {
+		where = append(where, "n.id IN (SELECT an.node_id FROM allocation_nodes an JOIN allocations o ON o.id = an.allocation_id WHERE o.owner_key = ?)")
+		args = append(args, hashKey(f.HadBy))
 	}
 	columns := nodeColumns + ", " + holderColumns
 	if f.Credentials {

@@ -204,11 +204,10 @@ func (db *DB) enqueue(ctx context.Context, k *ticket, deadline time.Time) error 
 		var other struct {
 			allocationRow
 			TokenKey string `db:"token"`
-			Detached *bool  `db:"detached"`
 			LastNow  stamp  `db:"last_now"`
 			Clock    stamp  `db:"clock"`
 		}
-		err = db.get(ctx, &other, `SELECT `+allocationColumns+`, a.token, w.detached, l.last_now, `+db.dialect.clock+` AS clock FROM allocations a
+		err = db.get(ctx, &other, `SELECT `+allocationColumns+`, a.token, l.last_now, `+db.dialect.clock+` AS clock FROM allocations a
 			LEFT JOIN waiters w ON w.allocation_id = a.id LEFT JOIN pool_locks l ON l.pool = a.pool WHERE a.active_key = ?`, activeKey(k.Owner, k.Slot))
 		if errors.Is(err, sql.ErrNoRows) {
 			continue // it ended meanwhile

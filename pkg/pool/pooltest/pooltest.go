@@ -41,6 +41,7 @@ var areas = []area{
 	{"extend", extendCases},
 	{"revoke", revokeCases},
 	{"events", eventCases},
+	{"late", lateCases},
 }
 
 // Run runs all cases on an engine, side by side.

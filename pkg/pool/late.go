@@ -1,0 +1,131 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/molteniron/molteniron/pkg/secret"
+)
+
+// This file has what is done for builds that cannot do it themselves any more.
+
+// GoneBuild says that the build of an active allocation is over, and that it did not give back what it has.
+type GoneBuild struct {
+	Allocation int64
+	Owner      string // as it was when that was found out: an allocation that became another's is left alone
+	Reason     string // what is known, for people
+	Result     string // of the build, "" when nobody knows
+}
+
+// EndGone ends the allocation of a build that is gone: nodes that it had claimed are taken back (revoked,
+// suspect), a ticket or an unclaimed grant of a client that still runs is cancelled. It reports whether it
+// did. It does not when the allocation has ended or became another's meanwhile, when it is a ticket that
+// waits to be taken up, which outlives its build by design, and while it is in hold.
+func (db *DB) EndGone(ctx context.Context, g GoneBuild) (ended bool, err error) {
+	if err := cmp.Or(checkPlain("the reason", g.Reason, maxReason), checkPlain("the result", g.Result, maxResult)); err != nil {
+		return false, fail(ErrInvalid, "%w", err)
+	}
+	list, err := db.Allocations(ctx, AllocationFilter{ID: g.Allocation})
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	err = db.poolStory(ctx, list[0].Pool, func(t *tx, p *poolRow) error {
+		ended = false
+		var rows []allocationRow
+		if err := t.list(&rows, `SELECT `+allocationColumns+` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
+			WHERE a.id = ? AND a.owner_key = ? AND a.state <> 'ended'`, g.Allocation, hashKey(g.Owner)); err != nil || len(rows) == 0 {
+			return err
+		}
+		row := rows[0]
+		if row.Detached != nil && *row.Detached || row.HoldReason != "" && row.ExpiresAt.After(t.now) {
+			return nil
+		}
+		e := row.ending(EndRevoked)
+		if row.State != Claimed {
+			e.Reason = EndCancelled
+		}
+		e.Detail, e.Result = g.Reason, g.Result
+		freed, err := t.end(p, []ending{e})
+		if err != nil {
+			return err
+		}
+		ended = true
+		return t.pass(p, freed, false)
+	})
+	return ended, err
+}
+
+// KeptRelease is a release that could not reach the database when its owner asked for it.
+type KeptRelease struct {
+	Owner string
+	Slot  *string // nil is every slot
+	// Tokens are allocations that are meant for certain, each by its TokenKey.
+	Tokens []string
+	// Asked is when the owner asked, by this machine's clock, which is compared with itself alone. What the
+	// owner claimed after that moment is another build's, though it has the same name, and is not meant. A
+	// time that has not come yet says nothing: then only Tokens are meant.
+	Asked  time.Time
+	Result string
+	Dirty  bool
+}
+
+// TokenKey stands for a token where that must not lie: it says which allocation is meant, and nobody can
+// release or adopt it with that. It is what the database keeps.
+func TokenKey(token secret.Text) string { return hashKey(token.Reveal()) }
+
+// ReleaseKept gives back what was meant when a release was kept, and nothing that the owner got since. It
+// is otherwise as Release: repeating it is fine, an empty list says that there was nothing, and what had
+// been taken back before is *TakenBackError. Tickets and grants that were not claimed are left to their
+// heartbeat.
+func (db *DB) ReleaseKept(ctx context.Context, k KeptRelease) ([]Released, error) {
+	slot := ""
+	if k.Slot != nil {
+		slot = *k.Slot
+	}
+	if err := checkOwner(k.Owner, slot); err != nil {
+		return nil, err
+	}
+	if err := checkPlain("the result", k.Result, maxResult); err != nil {
+		return nil, fail(ErrInvalid, "%w", err)
+	}
+	ownerKey := hashKey(k.Owner)
+	for {
+		var clock struct {
+			Clock   stamp `db:"clock"`
+			LastNow stamp `db:"last_now"`
+		}
+		if err := db.get(ctx, &clock, `SELECT MAX(last_now) AS last_now, `+db.dialect.clock+` AS clock FROM pool_locks`); err != nil {
+			return nil, err
+		}
+		// This machine's clock is read after the database's, so that the moment can only come out too early.
+		machine := db.machineClock()
+		ago := machine.Sub(k.Asked)
+		asked := db.laterOf(machine, clock.Clock, clock.LastNow).Add(-ago)
+		var known []int64
+		if len(k.Tokens) > 0 {
+			if err := db.list(ctx, &known, `SELECT id FROM allocations WHERE owner_key = ? AND token IN (?)`, ownerKey, k.Tokens); err != nil {
+				return nil, err
+			}
+		}
+		var rows []allocationRow
+		if err := db.retry(ctx, defaultPatience, func(bool) (err error) {
+			rows, err = rowsOf(ctx, db.sql, "", ownerKey)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		rows = slices.DeleteFunc(rows, func(row allocationRow) bool {
+			if k.Slot != nil && row.Slot != *k.Slot {
+				return true
+			}
+			meant := ago >= 0 && !row.ClaimedAt.IsZero() && !row.ClaimedAt.After(asked)
+			return !meant && !slices.Contains(known, row.ID)
+		})
+		released, moved, err := db.releaseRows(ctx, ReleaseRequest{Owner: k.Owner, Slot: k.Slot, Result: k.Result, Dirty: k.Dirty}, rows, false)
+		if !moved {
+			return released, err
+		}
+	}
+}
