@@ -69,12 +69,7 @@ func hardwareFields(n pool.Node) ([]string, error) {
 	fields := []string{address, n.MACs[0], n.BMC.Username, n.BMC.Password.Reveal()}
 	names := []string{"the BMC's address", "the MAC address", "the BMC's user", "the BMC's password", "the Redfish system"}
 	if redfish && n.BMC.SystemID != "" {
-		// Ironic wants the path, and takes a bare 1 for a number, which it refuses.
-		system := n.BMC.SystemID
-		if !strings.HasPrefix(system, "/") {
-			system = "/redfish/v1/Systems/" + system
-		}
-		fields = append(fields, system)
+		fields = append(fields, n.BMC.RedfishSystem()) // Ironic would take a bare 1 for a number, which it refuses
 	}
 	if strings.HasPrefix(address, "-") {
 		return nil, errors.New("the BMC's address begins with a hyphen, which DevStack would take for an option")

@@ -3,7 +3,6 @@ package envfile
 import (
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,7 +89,7 @@ func variables(a *pool.Allocation) (set []variable, unset []string, err error) {
 func bmcVariables(b pool.BMC) (set []variable, unset []string) {
 	if b.Driver == pool.DriverRedfish {
 		return []variable{
-			{"REDFISH_ENDPOINT", secret.New(RedfishEndpoint(b))},
+			{"REDFISH_ENDPOINT", secret.New(b.RedfishEndpoint())},
 			{"REDFISH_USERNAME", secret.New(b.Username)},
 			{"REDFISH_PASSWORD", b.Password},
 			{"REDFISH_SYSTEM_ID", secret.New(b.SystemID)},
@@ -118,24 +117,6 @@ func hardwareVariables(n pool.Node) []variable {
 		{"DISK_GB", secret.New(known(n.DiskGB))},
 		{"IPS", secret.New(strings.Join(n.IPs, " "))},
 	}
-}
-
-// RedfishEndpoint is the URL of a Redfish controller without a path: https unless the address says
-// otherwise, the port where it is not the scheme's own, brackets around an IPv6 address.
-func RedfishEndpoint(b pool.BMC) string {
-	scheme, host, ok := strings.Cut(b.Address, "://")
-	if !ok {
-		scheme, host = "https", b.Address
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimRight(host, "/"), "["), "]")
-	port := strconv.Itoa(b.Port)
-	if b.Port == 0 || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
-		}
-		return scheme + "://" + host
-	}
-	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
 // known writes a number; 0 means unknown in pool and is the empty string in a shell, so that

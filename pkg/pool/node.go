@@ -1,6 +1,9 @@
 package pool
 
 import (
+	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/secret"
@@ -35,6 +38,33 @@ type BMC struct {
 	Verify   string      `json:"verify,omitempty"` // redfish: "" (verify), "off", or the path of a CA file
 	Username string      `json:"username"`
 	Password secret.Text `json:"password"` // null in JSON unless revealed with NodeWithCredentials
+}
+
+// RedfishEndpoint is the URL of a Redfish controller without a path: https unless the address says
+// otherwise, the port where it is not the scheme's own, brackets around an IPv6 address.
+func (b BMC) RedfishEndpoint() string {
+	scheme, host, ok := strings.Cut(b.Address, "://")
+	if !ok {
+		scheme, host = "https", b.Address
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimRight(host, "/"), "["), "]")
+	port := strconv.Itoa(b.Port)
+	if b.Port == 0 || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		return scheme + "://" + host
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// RedfishSystem is the path of the node's system, as Ironic and Redfish clients want it: where a person gave
+// only its name, the standard's path before it. "" is the controller's only system.
+func (b BMC) RedfishSystem() string {
+	if b.SystemID == "" || strings.HasPrefix(b.SystemID, "/") {
+		return b.SystemID
+	}
+	return "/redfish/v1/Systems/" + b.SystemID
 }
 
 // NodeSpec is what a person says of a node: all that add, import and export carry.

@@ -31,7 +31,8 @@ func (k Kind) String() string {
 type Value struct {
 	Kind   Kind
 	Text   string
-	Quoted bool // the text stood in quotes, or is JSON text: it is no number
+	Quoted bool   // the text stood in quotes, or is JSON text: it is no number
+	Tag    string // for EncodeYAML, before a quoted text, as in "!unsafe"; what was read has none
 	Fields []Field
 	Items  []*Value
 	Line   int // where it begins, from 1; 0 in a tree that was not read

@@ -191,7 +191,10 @@ func yamlNode(v *Value) (*yaml.Node, error) {
 		n := &yaml.Node{Kind: yaml.ScalarNode, Value: v.Text}
 		if v.Quoted {
 			n.Tag = "!!str"
-			if !plainYAML(v.Text) {
+			switch {
+			case v.Tag != "":
+				n.Tag, n.Style = v.Tag, yaml.TaggedStyle|yaml.DoubleQuotedStyle
+			case !plainYAML(v.Text):
 				n.Style = yaml.DoubleQuotedStyle
 			}
 		}
