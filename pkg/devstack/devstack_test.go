@@ -70,15 +70,18 @@ func TestOriginal(t *testing.T) {
 	if err := devstack.HardwareInfo(&b, allocation(original())); err != nil || b.String() != originalHardwareInfo {
 		t.Errorf("hardware_info is %q (%v), want %q", b.String(), err, originalHardwareInfo)
 	}
-	got, err := devstack.Localrc(nil, allocation(original()), devstack.Options{Compatible: true})
-	if err != nil || string(got) != originalLocalrc {
-		t.Errorf("localrc is %q (%v), want %q", got, err, originalLocalrc)
-	}
-	n := original()
-	n.Arch = "ppc64le" // the same machine under today's name
-	got, err = devstack.Localrc([]byte("A=1"), allocation(n), devstack.Options{Compatible: true})
-	if want := "A=1\n" + originalLocalrc; err != nil || string(got) != want {
-		t.Errorf("localrc is %q (%v), want %q", got, err, want)
+	for _, arch := range []string{"ppc64el", "ppc64le"} { // the same machine, under today's name too
+		n := original()
+		n.Arch = arch
+		block, err := devstack.Block(allocation(n), devstack.Options{Compatible: true, Bare: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for before, want := range map[string]string{"": originalLocalrc, "A=1": "A=1\n" + originalLocalrc} {
+			if got, err := devstack.Localrc([]byte(before), block); err != nil || string(got) != want {
+				t.Errorf("localrc is %q (%v), want %q", got, err, want)
+			}
+		}
 	}
 }
 
@@ -320,7 +323,7 @@ func FuzzHardwareInfo(f *testing.F) {
 	})
 }
 
-const settings = "# BEGIN molteniron\nIRONIC_HW_ARCH=x86_64\nIRONIC_HW_NODE_CPU=4\nIRONIC_HW_NODE_RAM=1024\nIRONIC_HW_NODE_DISK=32\n" +
+const settings = "# BEGIN molteniron, allocation 1\nIRONIC_HW_ARCH=x86_64\nIRONIC_HW_NODE_CPU=4\nIRONIC_HW_NODE_RAM=1024\nIRONIC_HW_NODE_DISK=32\n" +
 	"ALLOCATION_POOL=\"start=10.1.2.3,end=10.1.2.3 --allocation-pool start=10.1.2.4,end=10.1.2.4 --allocation-pool start=10.1.2.5,end=10.1.2.5\"\n# END molteniron\n"
 
 // two are nodes of which neither has the least of everything.
@@ -331,6 +334,16 @@ func two() *pool.Allocation {
 			n.Arch, n.CPUs, n.RAMMB, n.DiskGB, n.IPs = "amd64", 8, 1024, 64, []string{"10.1.2.5"}
 		}),
 	)
+}
+
+// block is that of the settings.
+func block(t testing.TB) []byte {
+	t.Helper()
+	b, err := devstack.Block(two(), devstack.Options{})
+	if err != nil || string(b) != settings {
+		t.Fatalf("the block is %q (%v), want %q", b, err, settings)
+	}
+	return b
 }
 
 func TestLocalrc(t *testing.T) {
@@ -345,14 +358,14 @@ func TestLocalrc(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := devstack.Localrc([]byte(tt.before), two(), devstack.Options{})
+			got, err := devstack.Localrc([]byte(tt.before), block(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			again, err := devstack.Localrc(got, two(), devstack.Options{})
+			again, err := devstack.Localrc(got, block(t))
 			if err != nil || string(again) != string(got) {
 				t.Errorf("a second run changed it (%v): %s", err, again)
 			}
@@ -393,23 +406,63 @@ func TestLocalConf(t *testing.T) {
 		{"another group's localrc", "[[extra|localrc]]\nA=1\n", "[[extra|localrc]]\nA=1\n[[local|localrc]]\n" + settings},
 		{"not a header", " [[local|localrc]]\n[local|localrc]\n", " [[local|localrc]]\n[local|localrc]\n[[local|localrc]]\n" + settings},
 		{"a comment behind", "[[local|localrc]] # mine\nA=1\n", "[[local|localrc]] # mine\nA=1\n" + settings},
+		{"continued last line", "[[local|localrc]]\nA=1\\\n[[a|b]]\n", "[[local|localrc]]\nA=1\\\n\n" + settings + "[[a|b]]\n"},
+		{"continued and blank", "[[local|localrc]]\nA=1\\\n\n[[a|b]]\n", "[[local|localrc]]\nA=1\\\n\n" + settings + "[[a|b]]\n"},
 		{"a carriage return", "[[local|localrc]]\r\nA=1\n", "[[local|localrc]]\r\nA=1\n[[local|localrc]]\n" + settings},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := devstack.LocalConf([]byte(tt.before), two(), devstack.Options{})
+			got, err := devstack.LocalConf([]byte(tt.before), block(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			again, err := devstack.LocalConf(got, two(), devstack.Options{})
+			again, err := devstack.LocalConf(got, block(t))
 			if err != nil || string(again) != string(got) {
 				t.Errorf("a second run changed it (%v): %s", err, again)
 			}
 			check(t, section(t, got))
 		})
+	}
+}
+
+func TestWithout(t *testing.T) {
+	bare := []byte(originalLocalrc)
+	tests := []struct {
+		name, text string
+		block      []byte
+		want       string
+	}{
+		{"at the end", "A=1\n" + settings, []byte(settings), "A=1\n"},
+		{"in the middle", "A=1\n" + settings + "B=2\n", []byte(settings), "A=1\nB=2\n"},
+		{"changed within", "A=1\n" + strings.Replace(settings, "1024", "99\nC=3", 1) + "B=2\n", []byte(settings), "A=1\nB=2\n"},
+		{"another's", strings.Replace(settings, "allocation 1", "allocation 11", 1), []byte(settings), strings.Replace(settings, "allocation 1", "allocation 11", 1)},
+		{"gone", "A=1\n", []byte(settings), "A=1\n"},
+		{"no file", "", []byte(settings), ""},
+		{"bare", "A=1\n" + originalLocalrc + "B=2\n", bare, "A=1\nB=2\n"},
+		{"bare twice", originalLocalrc + "A=1\n" + originalLocalrc, bare, originalLocalrc + "A=1\n"},
+		{"bare, alone", originalLocalrc, bare, ""},
+		{"bare, changed", strings.Replace(originalLocalrc, "2048", "1", 1), bare, strings.Replace(originalLocalrc, "2048", "1", 1)},
+		{"bare, behind something", "X" + originalLocalrc, bare, "X" + originalLocalrc},
+		{"bare, nothing", "A=1\n", nil, "A=1\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := devstack.Without([]byte(tt.text), tt.block)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	for text, want := range map[string]bool{"": true, "\n \n": true, "\n[[local|localrc]]\n\n": true, "A=1\n": false, "[[a|b]]\n": false, "#\n": false} {
+		if got := devstack.Empty([]byte(text)); got != want {
+			t.Errorf("%q is empty: %v, want %v", text, got, want)
+		}
 	}
 }
 
@@ -441,29 +494,27 @@ func TestSettings(t *testing.T) {
 		{name: "arm64", nodes: []pool.Node{arch("arm64"), arch("aarch64")}, want: "IRONIC_HW_ARCH=aarch64\n"},
 		{name: "old name kept", nodes: []pool.Node{arch("amd64")}, o: devstack.Options{Compatible: true}, want: "IRONIC_HW_ARCH=amd64\n"},
 		{name: "a number that one lacks", nodes: []pool.Node{ipmi(nil), ipmi(func(n *pool.Node) { n.Name, n.RAMMB = "bm-02", 0 })},
-			says: "localrc: node bm-01 has a ram_mb and node bm-02 has none, but DevStack takes one for all; set it with: moltenironctl set bm-02 ram_mb=N"},
+			says: "settings for DevStack: node bm-01 has a ram_mb and node bm-02 has none, but DevStack takes one for all; set it with: moltenironctl set bm-02 ram_mb=N"},
 		{name: "two architectures", nodes: []pool.Node{arch("x86_64"), arch("arm64")},
-			says: `localrc: node n-x86_64 is of architecture "x86_64" and node n-arm64 of "arm64", but DevStack takes one for all; ask for one with --require arch=NAME`},
+			says: `settings for DevStack: node n-x86_64 is of architecture "x86_64" and node n-arm64 of "arm64", but DevStack takes one for all; ask for one with --require arch=NAME`},
 		{name: "an architecture that one lacks", nodes: []pool.Node{arch("x86_64"), bare},
-			says: `localrc: node n-x86_64 is of architecture "x86_64" and node bare of "", but DevStack takes one for all; ask for one with --require arch=NAME`},
+			says: `settings for DevStack: node n-x86_64 is of architecture "x86_64" and node bare of "", but DevStack takes one for all; ask for one with --require arch=NAME`},
 		{name: "refused since 2024", nodes: []pool.Node{arch("ppc64el")},
-			says: `localrc: node n-ppc64el: architecture "ppc64el": DevStack takes x86_64 and aarch64 only since 2024; for an older branch ask for the compatible form`},
+			says: `settings for DevStack: node n-ppc64el: architecture "ppc64el": DevStack takes x86_64 and aarch64 only since 2024; for an older branch add --devstack-compatible`},
 		{name: "code for an architecture", nodes: []pool.Node{arch("$(id)")}, o: devstack.Options{Compatible: true},
-			says: `localrc: node n-$(id): architecture "$(id)": letters, digits and _ only`},
-		{name: "code for an address", nodes: []pool.Node{{Name: "n", IPs: []string{"$(id)"}}}, says: `localrc: node n: deployment address "$(id)" is none`},
+			says: `settings for DevStack: node n-$(id): architecture "$(id)": letters, digits and _ only`},
+		{name: "code for an address", nodes: []pool.Node{{Name: "n", IPs: []string{"$(id)"}}}, says: `settings for DevStack: node n: deployment address "$(id)" is none`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := devstack.Localrc(nil, allocation(tt.nodes...), tt.o)
+			got, err := devstack.Block(allocation(tt.nodes...), tt.o)
 			if tt.says != "" {
 				if err == nil || err.Error() != tt.says {
 					t.Errorf("got  %v\nwant %s", err, tt.says)
 				}
 				return
 			}
-			if !tt.o.Compatible {
-				tt.want = "# BEGIN molteniron\n" + tt.want + "# END molteniron\n"
-			}
+			tt.want = "# BEGIN molteniron, allocation 1\n" + tt.want + "# END molteniron\n"
 			if err != nil || string(got) != tt.want {
 				t.Errorf("got %q (%v), want %q", got, err, tt.want)
 			}
@@ -478,11 +529,14 @@ func TestMarksThatDoNotPair(t *testing.T) {
 		"# BEGIN molteniron\n# BEGIN molteniron\n# END molteniron\n":  `line 2: "# BEGIN molteniron" again, and that of line 1 has no end; remove one of them`,
 		"# BEGIN molteniron\n# END molteniron\nA=1\n# END molteniron": `line 4: "# END molteniron" without a beginning; remove that line`,
 	} {
-		if _, err := devstack.Localrc([]byte(before), two(), devstack.Options{}); err == nil || err.Error() != "localrc: "+says {
-			t.Errorf("got  %v\nwant localrc: %s", err, says)
+		if _, err := devstack.Localrc([]byte(before), block(t)); err == nil || err.Error() != says {
+			t.Errorf("localrc: got  %v\nwant %s", err, says)
 		}
-		if _, err := devstack.LocalConf([]byte(before), two(), devstack.Options{}); err == nil || err.Error() != "local.conf: "+says {
-			t.Errorf("got  %v\nwant local.conf: %s", err, says)
+		if _, err := devstack.LocalConf([]byte(before), block(t)); err == nil || err.Error() != says {
+			t.Errorf("local.conf: got  %v\nwant %s", err, says)
+		}
+		if _, err := devstack.Without([]byte(before), block(t)); err == nil || err.Error() != says {
+			t.Errorf("taking it out: got  %v\nwant %s", err, says)
 		}
 	}
 }
@@ -497,7 +551,7 @@ func TestCheckLocalConf(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := devstack.CheckLocalConf(conf)
-	if want := "local.conf: FOLDER/localrc makes DevStack ignore [[local|localrc]] in FOLDER/local.conf; use --localrc FOLDER/localrc, or remove it"; err == nil || strings.ReplaceAll(err.Error(), folder, "FOLDER") != want {
+	if want := "FOLDER/localrc makes DevStack ignore [[local|localrc]] in FOLDER/local.conf; use --localrc FOLDER/localrc, or remove it"; err == nil || strings.ReplaceAll(err.Error(), folder, "FOLDER") != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
@@ -511,11 +565,11 @@ func FuzzLocalConf(f *testing.F) {
 	f.Add("[[|local|localrc]]\n[[[local|localrc]] ]]\n[[local|localrc|x]]\n")
 	headers := regexp.MustCompile(`^\[\[.+\|.*\]\]`)
 	f.Fuzz(func(t *testing.T, before string) {
-		got, err := devstack.LocalConf([]byte(before), two(), devstack.Options{})
+		got, err := devstack.LocalConf([]byte(before), block(t))
 		if err != nil {
 			return
 		}
-		again, err := devstack.LocalConf(got, two(), devstack.Options{})
+		again, err := devstack.LocalConf(got, block(t))
 		if err != nil || string(again) != string(got) {
 			t.Errorf("a second run changed it (%v):\n%q\n%q", err, got, again)
 		}
@@ -532,10 +586,17 @@ func FuzzLocalConf(f *testing.F) {
 		if in != "local|localrc" && !strings.HasPrefix(in, "local|localrc|") {
 			t.Errorf("the settings are in the section %q:\n%q", in, got)
 		}
+		out, err := devstack.Without(got, block(t))
+		if rest := strings.Replace(string(got), settings, "", 1); err != nil || string(out) != rest {
+			t.Errorf("taken out (%v):\n%q\nand it should be\n%q", err, out, rest)
+		}
 		if !strings.Contains(before, "molteniron") {
-			rest := strings.Replace(string(got), settings, "", 1)
-			if tail := strings.TrimPrefix(rest, before); !strings.HasPrefix(rest, before) || strings.Trim(strings.TrimSuffix(tail, "[[local|localrc]]\n"), "\n") != "" {
-				t.Errorf("lines were changed:\n%q\n%q", before, rest)
+			// Breaks that end the line before the block, and a section, are all that may come to a person's lines.
+			lines := func(s string) string {
+				return strings.TrimRight(regexp.MustCompile(`\\\n+`).ReplaceAllString(s, "\\\n"), "\n")
+			}
+			if w := lines(before); lines(string(out)) != w && lines(strings.TrimSuffix(string(out), "[[local|localrc]]\n")) != w {
+				t.Errorf("lines were changed:\n%q\n%q", before, out)
 			}
 		}
 	})

@@ -9,12 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
-// The marks around what this package writes into a file that is a person's.
+// The marks around what this package writes into a file that is a person's. Behind the first stands whose it is.
 const (
 	begin = "# BEGIN molteniron"
 	end   = "# END molteniron"
@@ -22,49 +23,52 @@ const (
 
 // Options say for which DevStack the settings are.
 type Options struct {
-	// Compatible writes what the original MoltenIron wrote, for old stable branches: IRONIC_HW_ARCH under
-	// the names of that time (ppc64el), and in a localrc bare lines at the end instead of a marked block.
+	// Compatible writes IRONIC_HW_ARCH under the names that the original MoltenIron used (ppc64el), for old
+	// stable branches. DevStack of today takes two architectures only.
 	Compatible bool
+	// Bare leaves the marks away, as the original did in a localrc.
+	Bare bool
 }
 
-// Localrc gives the text of a localrc with the settings of an allocation's nodes: IRONIC_HW_ARCH,
-// _NODE_CPU, _NODE_RAM (MB), _NODE_DISK (GB) and ALLOCATION_POOL. before is what the file holds now, nil
-// when there is none; the settings go to its end, so that they win, between two marks, and replace
-// those of an earlier run. With Options.Compatible they are appended without marks, as the original did.
+// Block gives the settings of an allocation's nodes as lines for a localrc: IRONIC_HW_ARCH, _NODE_CPU, _NODE_RAM
+// (MB), _NODE_DISK (GB) and ALLOCATION_POOL, between two marks that name the allocation.
 //
 // DevStack takes one value for all nodes of a run: the smallest one is written. A number that no node
 // has is left out, and DevStack's default stands; one that only some have is refused, as are two
-// architectures, one that DevStack does not take, and marks in before that do not pair.
-func Localrc(before []byte, a *pool.Allocation, o Options) ([]byte, error) {
+// architectures, and one that DevStack does not take.
+func Block(a *pool.Allocation, o Options) ([]byte, error) {
 	lines, err := settings(a, o)
 	if err != nil {
-		return nil, fmt.Errorf("localrc: %w", err)
+		return nil, fmt.Errorf("settings for DevStack: %w", err)
 	}
-	if o.Compatible {
-		return append(whole(before), lines...), nil
+	if o.Bare {
+		return lines, nil
 	}
-	rest, err := withoutBlock(before)
+	return fmt.Appendf(nil, "%s, allocation %d\n%s%s\n", begin, a.ID, lines, end), nil
+}
+
+// Localrc gives the text of a localrc with a block of settings. before is what the file holds now, nil when
+// there is none; the block goes to its end, so that it wins, and replaces the marked ones of earlier
+// runs. Refused are marks in before that do not pair.
+func Localrc(before, block []byte) ([]byte, error) {
+	rest, err := withoutBlocks(before, anyMark)
 	if err != nil {
-		return nil, fmt.Errorf("localrc: %w", err)
+		return nil, err
 	}
-	return append(whole(rest), block(lines)...), nil
+	return append(whole(rest), block...), nil
 }
 
 // header is a line that begins a section of local.conf, as DevStack's inc/meta-config matches it; the
 // first field is the section's name.
 var header = regexp.MustCompile(`^\[\[.+\|.*\]\]`)
 
-// LocalConf gives the text of a local.conf with the settings of an allocation's nodes in its section
-// [[local|localrc]], which is made when there is none. before and the rest are as with Localrc; the
-// settings go to the end of the last such section, and replace those of an earlier run.
-func LocalConf(before []byte, a *pool.Allocation, o Options) ([]byte, error) {
-	lines, err := settings(a, o)
+// LocalConf gives the text of a local.conf with a block of settings in its section [[local|localrc]], which is
+// made when there is none. before and the rest are as with Localrc; the block goes to the end of the last such
+// section.
+func LocalConf(before, block []byte) ([]byte, error) {
+	rest, err := withoutBlocks(before, anyMark)
 	if err != nil {
-		return nil, fmt.Errorf("local.conf: %w", err)
-	}
-	rest, err := withoutBlock(before)
-	if err != nil {
-		return nil, fmt.Errorf("local.conf: %w", err)
+		return nil, err
 	}
 	rest = whole(rest)
 	at := -1 // where the block goes: behind the section's last line that is not blank
@@ -80,9 +84,45 @@ func LocalConf(before []byte, a *pool.Allocation, o Options) ([]byte, error) {
 		}
 	}
 	if at < 0 {
-		return append(append(rest, "[[local|localrc]]\n"...), block(lines)...), nil
+		return append(append(rest, section...), block...), nil
 	}
-	return append(append(append([]byte{}, rest[:at]...), block(lines)...), rest[at:]...), nil
+	if bytes.HasSuffix(rest[:at], []byte("\\\n")) { // it would join the block with that line; a blank one ends it
+		if !bytes.HasPrefix(rest[at:], []byte("\n")) {
+			return slices.Concat(rest[:at], []byte("\n"), block, rest[at:]), nil
+		}
+		at++
+	}
+	return slices.Concat(rest[:at], block, rest[at:]), nil
+}
+
+// section is the header that LocalConf writes where there is none.
+const section = "[[local|localrc]]\n"
+
+// Without takes a block out of a localrc or local.conf that Localrc or LocalConf put there. A marked one is
+// found by its marks, whatever a build has written between them; of bare ones the last that is still as it
+// was. Where there is none, the text comes back as it is.
+func Without(text, block []byte) ([]byte, error) {
+	first, _, _ := bytes.Cut(block, []byte("\n"))
+	if mark := string(first); anyMark(mark) {
+		return withoutBlocks(text, func(line string) bool { return line == mark })
+	}
+	for from := len(text); len(block) > 0; {
+		at := bytes.LastIndex(text[:from], block)
+		if at < 0 {
+			break
+		}
+		if at == 0 || text[at-1] == '\n' {
+			return slices.Concat(text[:at], text[at+len(block):]), nil
+		}
+		from = at
+	}
+	return text, nil
+}
+
+// Empty reports whether a localrc or local.conf holds nothing: no more than LocalConf makes for a block.
+func Empty(text []byte) bool {
+	rest := strings.TrimSpace(string(text))
+	return rest == "" || rest == strings.TrimSpace(section)
 }
 
 // isLocalrc reports whether a header begins the section that DevStack sources as localrc: its first
@@ -100,11 +140,11 @@ func CheckLocalConf(path string) error {
 	_, err := os.Stat(localrc)
 	switch {
 	case err == nil:
-		return fmt.Errorf("local.conf: %s makes DevStack ignore [[local|localrc]] in %s; use --localrc %s, or remove it", localrc, path, localrc)
+		return fmt.Errorf("%s makes DevStack ignore [[local|localrc]] in %s; use --localrc %s, or remove it", localrc, path, localrc)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
-		return fmt.Errorf("local.conf: %w", err)
+		return err
 	}
 }
 
@@ -199,36 +239,35 @@ func archName(arch string, o Options) (string, error) {
 	case "arm64":
 		return "aarch64", nil
 	}
-	return "", fmt.Errorf("architecture %q: DevStack takes x86_64 and aarch64 only since 2024; for an older branch ask for the compatible form", arch)
+	return "", fmt.Errorf("architecture %q: DevStack takes x86_64 and aarch64 only since 2024; for an older branch add --devstack-compatible", arch)
 }
 
-// block puts the marks around the settings.
-func block(lines []byte) []byte {
-	return []byte(begin + "\n" + string(lines) + end + "\n")
-}
+// anyMark reports whether a line, without the blanks around it, is the first mark of a block.
+func anyMark(line string) bool { return line == begin || strings.HasPrefix(line, begin+",") }
 
-// withoutBlock takes the marked block of an earlier run out of a text; there may be several, where a
-// person has copied one.
-func withoutBlock(text []byte) ([]byte, error) {
-	var rest []byte
+// withoutBlocks takes the blocks out of a text whose first mark fits; there may be several, where a person has
+// copied one. Marks that do not pair are refused, if they fit or not: nobody could say what is whose.
+func withoutBlocks(text []byte, fits func(mark string) bool) ([]byte, error) {
+	rest := make([]byte, 0, len(text))
 	from, number := 0, 0 // the line of the open mark, and the present one
+	keep := true
 	for _, line := range linesOf(text) {
 		number++
-		switch strings.TrimSpace(string(line)) {
-		case begin:
+		word := strings.TrimSpace(string(line))
+		if anyMark(word) {
 			if from > 0 {
 				return nil, fmt.Errorf("line %d: %q again, and that of line %d has no end; remove one of them", number, begin, from)
 			}
-			from = number
-		case end:
-			if from == 0 {
-				return nil, fmt.Errorf("line %d: %q without a beginning; remove that line", number, end)
-			}
-			from = 0
-		default:
-			if from == 0 {
-				rest = append(rest, line...)
-			}
+			from, keep = number, !fits(word)
+		}
+		if word == end && from == 0 {
+			return nil, fmt.Errorf("line %d: %q without a beginning; remove that line", number, end)
+		}
+		if keep {
+			rest = append(rest, line...)
+		}
+		if word == end {
+			from, keep = 0, true
 		}
 	}
 	if from > 0 {
