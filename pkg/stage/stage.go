@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -48,7 +49,9 @@ func Bytes(text []byte) func(io.Writer) error {
 // Staged is a set of files that have been written and synced, and do not have their names yet. Call
 // Commit or Discard, or both; Discard after Commit does nothing.
 type Staged struct {
+	set   string // in the names of all its temporary files
 	files []staged
+	names int // that were made
 }
 
 type staged struct {
@@ -61,7 +64,7 @@ type staged struct {
 // it; a symbolic link is not followed, Commit will replace it. Two files of one path are refused. The
 // errors name the path; a full disk is syscall.ENOSPC.
 func Write(files []File) (*Staged, error) {
-	s := new(Staged)
+	s := &Staged{set: rand.Text()}
 	for _, f := range files {
 		if err := s.write(f); err != nil {
 			s.Discard()
@@ -109,7 +112,7 @@ func (s *Staged) write(f File) error {
 		f.Content = Bytes(content)
 	}
 
-	temporary := temporaryName(path)
+	temporary := s.temporaryName(path)
 	// O_EXCL does not follow a link that stands there.
 	out, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
 	if err != nil {
@@ -178,10 +181,28 @@ func fill(out *os.File, content func(io.Writer) error, mode fs.FileMode) error {
 	return out.Sync()
 }
 
-// temporaryName makes a name in path's folder: random, so that nobody can wait for it in a folder that
-// others may write to; the leading dot keeps it out of `*`.
-func temporaryName(path string) string {
-	return filepath.Join(filepath.Dir(path), ".molteniron-"+rand.Text())
+// Temporaries is the pattern of the names of all temporary files, in whatever folder; the leading dot keeps
+// them out of `*`. Who was killed leaves them.
+const Temporaries = ".molteniron-*"
+
+// SetOf gives the pattern of the names of all temporary files of the set that a temporary file is of, "" for a
+// name that is none's.
+func SetOf(name string) string {
+	if ok, _ := filepath.Match(Temporaries, filepath.Base(name)); !ok {
+		return ""
+	}
+	set, _, ok := strings.Cut(strings.TrimPrefix(filepath.Base(name), ".molteniron-"), "-")
+	if !ok {
+		return ""
+	}
+	return ".molteniron-" + set + "-*"
+}
+
+// temporaryName makes a name in path's folder, random, so that nobody can wait for it in a folder that others
+// may write to.
+func (s *Staged) temporaryName(path string) string {
+	s.names++
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".molteniron-%s-%d", s.set, s.names))
 }
 
 // cause takes off the temporary name, which says nothing to anybody.
@@ -216,7 +237,7 @@ func (s *Staged) Commit() error {
 	err := func() error {
 		for _, f := range s.files {
 			c := committed{staged: f}
-			c.before = keep(f.path)
+			c.before = s.keep(f.path)
 			done = append(done, c)
 			if err := os.Rename(f.temporary, f.path); err != nil {
 				return fmt.Errorf("write %s: %w", f.path, cause(err))
@@ -243,12 +264,12 @@ type committed struct {
 }
 
 // keep gives the file at path a second name and says which; "" when there is no file, or no way.
-func keep(path string) string {
+func (s *Staged) keep(path string) string {
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return ""
 	}
-	name := temporaryName(path)
+	name := s.temporaryName(path)
 	if os.Link(path, name) != nil {
 		return ""
 	}

@@ -116,6 +116,34 @@ func TestCommit(t *testing.T) {
 	})
 }
 
+// Who finds one temporary file of a set finds the others, also in other folders.
+func TestSetOf(t *testing.T) {
+	one, two := t.TempDir(), t.TempDir()
+	var sets [2]string
+	for range sets {
+		s, err := stage.Write([]stage.File{{Path: filepath.Join(one, "a"), Content: text("x")}, {Path: filepath.Join(two, "b"), Content: text("x")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Discard()
+	}
+	names, _ := filepath.Glob(filepath.Join(one, stage.Temporaries))
+	for i, name := range names {
+		sets[i] = stage.SetOf(name)
+		if found, _ := filepath.Glob(filepath.Join(two, sets[i])); len(found) != 1 {
+			t.Errorf("%s: there are %q", sets[i], found)
+		}
+	}
+	if len(names) != 2 || sets[0] == sets[1] {
+		t.Errorf("the sets of %q are %q", names, sets)
+	}
+	for _, name := range []string{"a", ".molteniron-", ".molteniron-x", "molteniron-a-1"} {
+		if got := stage.SetOf(name); got != "" {
+			t.Errorf("%s is of the set %q", name, got)
+		}
+	}
+}
+
 func TestDiscard(t *testing.T) {
 	folder := t.TempDir()
 	put(t, filepath.Join(folder, "a"), "old", 0o600)
