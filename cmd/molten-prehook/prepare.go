@@ -16,7 +16,10 @@ const about = `
 molten-prehook checks bare-metal machines, called nodes, out for a CI build. It waits in the queue until
 they are free, writes a file that the build's shell sources, and leaves. molten-posthook checks them in
 again. While it waits it says on stderr, at once, when its place changes and every minute, what it waits
-for. When it is stopped, or cannot write its files, nothing stays checked out.`
+for. When it is stopped, or cannot write its files, nothing stays checked out.
+
+It writes the same nodes in the forms that other programs read as well, see docs/forms.md. A form that cannot
+carry a value of a node's is refused with the reason and exit status 2, and the node is free again.`
 
 const examples = `  molten-prehook                                        # one node of the default pool, in a Jenkins build
   . "${WORKSPACE_TMP:-$WORKSPACE@tmp}/molteniron.env"   # then: $IPMI_ADDRESS, $MOLTEN_NODE, …
@@ -24,6 +27,7 @@ const examples = `  molten-prehook                                        # one 
 
   molten-prehook --require arch=x86_64 --require ram_mb:min=65536 --wait 2h
   molten-prehook --group controller=1 --group compute=2:arch=x86_64+gpu:absent
+  molten-prehook --hardware-info "$WORKSPACE/hardware_info" --local-conf /opt/stack/devstack/local.conf   # for DevStack
 
   molten-prehook --enqueue --ticket-file "$HOME/nightly.ticket" --count 3 --wait 12h   # occupies no executor
   molten-prehook --ticket "$HOME/nightly.ticket"        # later, in the build that wants the nodes
@@ -55,6 +59,7 @@ func (s *settings) command() hookcli.Command {
 	f.DurationVar(&r.Lease, "lease", 0, "`TIME` that the build may keep the nodes; never shorter than $BUILD_TIMEOUT and half an hour (default: the configuration's, else the pool's)")
 	f.StringVar(&r.EnvFile, "env-file", "", "`PATH` of the file to source; - is stdout, outside Jenkins only (default: ${WORKSPACE_TMP:-$WORKSPACE@tmp}/molteniron.env, outside Jenkins ./molteniron.env; with a slot molteniron-SLOT.env)")
 	f.StringVar(&r.JSONFile, "json-file", "", "`PATH` of a file that says the same in JSON (default: none)")
+	hookcli.AddForms(f, &r.Forms)
 	f.StringVar(&r.Adopt, "adopt", "", "`PATH` of the env file of what this build holds already: take it over; count, requirements, wait and lease stay as they were")
 	f.BoolVar(&r.Enqueue, "enqueue", false, "do not wait: leave a ticket, which lives for --wait; exit 17 until it is granted; asked again with the same file, say how it stands")
 	f.StringVar(&r.TicketFile, "ticket-file", "", "`FILE` for the ticket of --enqueue; who can read it can take the ticket up")

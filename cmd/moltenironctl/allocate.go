@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/molteniron/molteniron/cmd/internal/cli"
+	"github.com/molteniron/molteniron/cmd/internal/hookcli"
 	"github.com/molteniron/molteniron/pkg/hook"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/view"
@@ -100,6 +101,7 @@ When it is interrupted, or cannot write, nothing stays checked out.`,
 	f.Duration("lease", 0, "how long they may be kept: `DURATION` (default: the configuration's, else the pool's)")
 	f.StringVar(&r.EnvFile, "env-file", "", "write the variables to `PATH` (default: ./molteniron.env, with a slot ./molteniron-SLOT.env); - is stdout")
 	f.StringVar(&r.JSONFile, "json-file", "", "write the same as JSON, with passwords, to `PATH` too")
+	hookcli.AddForms(f, &r.Forms)
 	f.StringVar(&r.Adopt, "adopt", "", "take over what the owner holds already, by the env file at `PATH`, and write the files anew")
 	f.BoolVar(&r.Enqueue, "enqueue", false, "do not wait: leave a ticket, which lives for --wait; exit 17 until it is granted; asked again with the same file, say how it stands")
 	f.StringVar(&r.TicketFile, "ticket-file", "", "`FILE` for the ticket of --enqueue; who can read it can take the ticket up")

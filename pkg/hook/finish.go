@@ -63,11 +63,9 @@ func Finish(ctx context.Context, p Process, r Return) error {
 	// The temporary files go first: a pre-hook that has claimed what was just released, and is about to
 	// give its files their names, then fails to; one that was quicker has made them what we look for next.
 	mine := func(id identity) bool { return id.Owner == owner && (r.Slot == nil || id.Slot == *r.Slot) }
-	for _, folder := range p.folders(r) {
-		sweep(folder, mine)
-	}
+	sweep(mine, p.folders(r)...)
 	if left := remove(mine, p.envFiles(r)...); left != nil {
-		err = errors.Join(err, fmt.Errorf("a file with passwords is left: %w", left))
+		err = errors.Join(err, fmt.Errorf("not all that was written for the build could be removed, and it may hold passwords: %w", left))
 	}
 	if len(released) > 0 || kept == 0 {
 		p.tell(work, owner, released)
@@ -113,9 +111,7 @@ func (p Process) release(ctx context.Context, owner string, r Return) (released 
 // envFiles lists where the build's env files may be, by r, else all that lie where Prepare puts them.
 func (p Process) envFiles(r Return) []string {
 	switch {
-	case r.EnvFile == "-":
-		return nil
-	case r.EnvFile != "":
+	case r.EnvFile != "" && r.EnvFile != "-": // with that, the list of the other files is where it would be
 		return []string{r.EnvFile}
 	case r.Slot != nil:
 		return []string{p.envFile(*r.Slot)}
@@ -133,11 +129,16 @@ func (p Process) envFiles(r Return) []string {
 	return slices.Compact(paths)
 }
 
-// folders lists where Prepare writes env files, by r and by itself.
+// folders lists where Prepare writes files, by r, by itself and by the manifests that are there.
 func (p Process) folders(r Return) []string {
 	list := []string{p.envFolder()}
 	if r.EnvFile != "" && r.EnvFile != "-" && filepath.Dir(r.EnvFile) != list[0] {
 		list = append(list, filepath.Dir(r.EnvFile))
+	}
+	for _, path := range p.envFiles(r) { // of whoever they are: only temporary files of this build's are removed
+		if id, err := identify(path + manifestSuffix); err == nil {
+			list = append(list, id.folders()...)
+		}
 	}
 	return list
 }

@@ -101,7 +101,7 @@ func TestEnvFiles(t *testing.T) {
 		{"all slots", Return{}, at("molteniron-a.env", "molteniron-a.env.env", "molteniron.env")},
 		{"one slot", Return{Slot: &slot}, at("molteniron-b.env")},
 		{"a file that was named", Return{EnvFile: "x.env"}, []string{"x.env"}},
-		{"stdout", Return{EnvFile: "-"}, nil},
+		{"stdout", Return{EnvFile: "-", Slot: &slot}, at("molteniron-b.env")}, // its list of other files is there
 	} {
 		if diff := cmp.Diff(tt.want, p.envFiles(tt.r)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -53,34 +52,29 @@ func (p *prepare) hand(ctx context.Context, a *pool.Allocation, claim func() err
 // stage writes the files under temporary names. They say when the lease ends: the grant promises it, and
 // the claim can only make it later.
 func (p *prepare) stage(a *pool.Allocation, stdout io.Writer) (*stage.Staged, error) {
-	var files []stage.File
-	if p.JSONFile != "" {
-		text, err := envfile.JSON(a)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, stage.File{Path: p.JSONFile, Content: stage.Bytes(text)})
+	var env bytes.Buffer
+	if err := envfile.Write(&env, a); err != nil {
+		return nil, refused(err)
+	}
+	list := newManifest(a)
+	files, err := p.stageForms(a, &list)
+	if err != nil {
+		return nil, err
 	}
 	if p.EnvFile == "-" {
-		if err := envfile.Write(stdout, a); err != nil {
+		if _, err := env.WriteTo(stdout); err != nil {
 			return nil, err
 		}
-		return stage.Write(files)
-	}
-	var others []string
-	for _, f := range files {
-		path, err := filepath.Abs(f.Path)
-		if err != nil {
-			return nil, err
+		if len(files) == 0 {
+			return stage.Write(nil)
 		}
-		others = append(others, path)
+	} else {
+		files = append(files, stage.File{Path: p.EnvFile, Content: stage.Bytes(env.Bytes())})
 	}
 	// The manifest first: a file that is there is listed, whenever we die.
-	return stage.Write(append(append([]stage.File{
-		{Path: p.EnvFile + manifestSuffix, Content: writeManifest(a, others), MakeFolder: p.makeFolder},
-	}, files...), stage.File{
-		Path: p.EnvFile, Content: func(w io.Writer) error { return envfile.Write(w, a) },
-	}))
+	return stage.Write(append([]stage.File{
+		{Path: p.base() + manifestSuffix, Content: list.write, MakeFolder: p.makeFolder},
+	}, files...))
 }
 
 // print writes the env file to Stdout, whose reader may hang.
@@ -147,7 +141,7 @@ func (p *prepare) undo(ctx context.Context, a *pool.Allocation, why error) error
 		why = fmt.Errorf("%w; %s given back", why, nodes)
 	}
 	if left != nil {
-		why = fmt.Errorf("%w; a file with passwords is left: %v", why, left)
+		why = fmt.Errorf("%w; not all that was written could be removed, and it may hold passwords: %v", why, left)
 	}
 	return why
 }

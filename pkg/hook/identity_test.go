@@ -30,7 +30,7 @@ func allocation(owner, slot string) *pool.Allocation {
 // write writes what Prepare would for a: env file, manifest and JSON file.
 func write(t *testing.T, a *pool.Allocation, env, json string) {
 	t.Helper()
-	p := &prepare{Request: Request{EnvFile: env, JSONFile: json}}
+	p := &prepare{Process: environment(nil), Request: Request{EnvFile: env, JSONFile: json}}
 	staged, err := p.stage(a, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestRemove(t *testing.T) {
 func TestSweep(t *testing.T) {
 	folder := t.TempDir()
 	killed := func(owner string) {
-		p := &prepare{Request: Request{EnvFile: filepath.Join(folder, "a.env")}}
+		p := &prepare{Process: environment(nil), Request: Request{EnvFile: filepath.Join(folder, "a.env")}}
 		if _, err := p.stage(allocation(owner, ""), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -167,14 +167,14 @@ func TestSweep(t *testing.T) {
 	mine := func(id identity) bool { return id.Owner == "me" }
 
 	killed("me")
-	sweep(folder, mine)
+	sweep(mine, folder)
 	if left := in(t, folder); len(left) != 0 {
 		t.Fatalf("my own temporary files are left: %q", left)
 	}
 
 	killed("you")
 	before := in(t, folder)
-	sweep(folder, mine)
+	sweep(mine, folder)
 	if left := in(t, folder); len(left) != 2 || !slices.Equal(left, before) {
 		t.Fatalf("left %q of %q, want both files of another who may be at work", left, before)
 	}
@@ -184,7 +184,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sweep(folder, mine)
+	sweep(mine, folder)
 	if left := in(t, folder); len(left) != 0 {
 		t.Errorf("dead files are left: %q", left)
 	}
@@ -193,7 +193,7 @@ func TestSweep(t *testing.T) {
 func TestStage(t *testing.T) {
 	folder := t.TempDir()
 	env := filepath.Join(folder, "tmp", "molteniron.env")
-	p := &prepare{Request: Request{EnvFile: env, JSONFile: filepath.Join(folder, "a.json")}, makeFolder: true}
+	p := &prepare{Process: environment(nil), Request: Request{EnvFile: env, JSONFile: filepath.Join(folder, "a.json")}, makeFolder: true}
 	a := allocation("me", "")
 	staged, err := p.stage(a, nil)
 	if err != nil {

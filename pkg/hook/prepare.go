@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -29,6 +28,7 @@ type Request struct {
 	Lease    time.Duration // 0 is the pool's; a build with a time limit gets that and half an hour at least
 	EnvFile  string        // "" is beside the workspace, "-" is Stdout
 	JSONFile string        // "" is none
+	Forms                  // further files
 	Adopt    string        // env file of the allocation to take over; then nothing is asked of the pool
 
 	Enqueue    bool   // leave a ticket in TicketFile that lives for Wait, instead of waiting; no other file is written
@@ -110,18 +110,16 @@ func (p *prepare) resolve() (err error) {
 		}
 		p.adopted = id.Token
 	}
+	p.makeFolder = p.EnvFile == "" || p.EnvFile == "-"
 	if p.EnvFile == "" {
 		p.EnvFile = p.Process.envFile(p.Slot)
-		p.makeFolder = true
 	}
 	if p.EnvFile == "-" && p.jenkins() {
 		return invalid("--env-file -: refused in a Jenkins build, because the passwords would be in its console log; leave --env-file away, the file is then %s",
 			p.Process.envFile(p.Slot))
 	}
-	if a, err := filepath.Abs(p.EnvFile); err == nil && p.JSONFile != "" {
-		if b, err := filepath.Abs(p.JSONFile); err == nil && (a == b || a+manifestSuffix == b) {
-			return invalid("--json-file %s is where the env file or its list of files goes; name another", p.JSONFile)
-		}
+	if err := p.checkForms(); err != nil {
+		return err
 	}
 	if limit := p.limit(); limit > 0 {
 		p.Wait = min(p.Wait, limit)
@@ -130,14 +128,16 @@ func (p *prepare) resolve() (err error) {
 	return nil
 }
 
-// files lists the files to be written, the env file last: who finds it finds the others.
+// files lists the files to be written whole, the env file last: who finds it finds the others.
 func (p *prepare) files() []string {
 	var paths []string
-	if p.JSONFile != "" {
-		paths = append(paths, p.JSONFile)
+	for _, f := range p.forms() {
+		if f.write != nil {
+			paths = append(paths, f.path)
+		}
 	}
-	if p.EnvFile != "-" {
-		paths = append(paths, p.EnvFile)
+	if p.EnvFile != "-" || len(p.forms()) > 0 {
+		paths = append(paths, p.base())
 	}
 	return paths
 }
@@ -148,26 +148,41 @@ func (p *prepare) clearStale() error {
 	if p.Enqueue {
 		return p.checkTicketFile()
 	}
+	paths, _ := p.places()
+	for _, path := range paths {
+		if _, err := identify(path); errors.Is(err, errForeign) {
+			return invalid("%w; remove it, or name another file", err)
+		}
+	}
 	others := func(id identity) bool { return id.Owner != p.owner }
 	for _, path := range p.files() {
-		_, err := identify(path)
-		switch {
-		case errors.Is(err, errForeign):
-			return invalid("%w; remove it, or name another file", err)
-		case err == nil || errors.Is(err, fs.ErrNotExist):
-			err = remove(others, path)
-		}
-		if err != nil {
+		if err := remove(others, path); err != nil {
 			return fmt.Errorf("a file of an earlier build may be in the way: %w", err)
 		}
-		if !p.makeFolder || path != p.EnvFile {
-			// Better told now than after an hour in the queue.
-			if _, err := os.Stat(filepath.Dir(path)); err != nil {
-				return fmt.Errorf("no folder for %s: %w", path, err)
-			}
+		if err := p.checkFolder(path); err != nil {
+			return err
 		}
-		sweep(filepath.Dir(path), func(identity) bool { return false })
 	}
+	for _, f := range p.forms() {
+		if f.edit == nil {
+			continue
+		}
+		if err := errors.Join(f.checkEdited(), p.checkFolder(f.path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFolder makes sure that a file to be written has a folder, which is better told now than after an hour
+// in the queue, and that no dead process's files with passwords lie there.
+func (p *prepare) checkFolder(path string) error {
+	if !p.makeFolder || path != p.base() {
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("no folder for %s: %w", path, err)
+		}
+	}
+	sweep(func(identity) bool { return false }, filepath.Dir(path))
 	return nil
 }
 
