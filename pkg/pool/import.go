@@ -116,6 +116,9 @@ func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []No
 			changes = append(changes, Change{Node: s.Name, Kind: "add"})
 			continue
 		}
+		if s.BMC.Password.IsZero() {
+			n.BMCPassword = nil // it stays as it is, so there is no need to be able to open it
+		}
 		old, err := n.node(t.db.key)
 		if err != nil {
 			return nil, err
