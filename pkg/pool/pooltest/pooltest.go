@@ -42,6 +42,7 @@ var areas = []area{
 	{"revoke", revokeCases},
 	{"events", eventCases},
 	{"late", lateCases},
+	{"secrets", secretCases},
 }
 
 // Run runs all cases on an engine, side by side.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/molteniron/molteniron/pkg/pool"
 )
@@ -44,4 +45,30 @@ func (w *world) text(db *sql.DB, query string, args ...any) string {
 func ownerKey(owner string) string {
 	sum := sha256.Sum256([]byte(owner + "\x00"))
 	return hex.EncodeToString(sum[:])
+}
+
+// rows reads whole rows as text.
+func (w *world) rows(db *sql.DB, query string) []string {
+	w.Helper()
+	rows, err := db.QueryContext(w.ctx, query)
+	w.ok(err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	w.ok(err)
+	var list []string
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		w.ok(rows.Scan(into...))
+		var row strings.Builder
+		for _, v := range values {
+			row.WriteString(v.String + "\n")
+		}
+		list = append(list, row.String())
+	}
+	w.ok(rows.Err())
+	return list
 }

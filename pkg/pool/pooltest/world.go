@@ -104,16 +104,16 @@ func newWorld(t *testing.T, engine Engine) *world {
 }
 
 // open opens one more handle on the database, as another client has it.
-func (w *world) open() *pool.DB {
+func (w *world) open(change ...func(*pool.Options)) *pool.DB {
 	w.Helper()
-	db, err := pool.Open(w.ctx, w.urls[len(w.handles)%len(w.urls)], w.options())
+	o := pool.Options{Actor: "pooltest", Clock: w.clock.look}
+	for _, f := range change {
+		f(&o)
+	}
+	db, err := pool.Open(w.ctx, w.urls[len(w.handles)%len(w.urls)], o)
 	w.ok(err)
 	w.handles = append(w.handles, db)
 	return db
-}
-
-func (w *world) options() pool.Options {
-	return pool.Options{Actor: "pooltest", Clock: w.clock.look}
 }
 
 func (w *world) ok(err error) {
