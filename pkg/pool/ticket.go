@@ -216,10 +216,11 @@ func (db *DB) enqueue(ctx context.Context, k *ticket, deadline time.Time) error 
 		}
 		now := db.laterOf(db.machineClock(), other.Clock, other.LastNow)
 		moved := !seen.IsZero() && other.AliveUntil.After(seen.Time)
-		if other.State == Claimed || other.Detached == nil || *other.Detached || moved {
+		alive := other.AliveUntil.After(now)
+		if other.State == Claimed || other.Detached == nil || *other.Detached && alive || moved {
 			return db.busy(ctx, &other.allocationRow)
 		}
-		if !other.AliveUntil.After(now) {
+		if !alive {
 			switch err := db.takeOver(ctx, k, &other.allocationRow, other.TokenKey); {
 			case errors.Is(err, errRaced):
 				continue
@@ -274,10 +275,14 @@ func (db *DB) takeOver(ctx context.Context, k *ticket, other *allocationRow, old
 		return errRaced
 	}
 	return db.transact(ctx, func(t *tx) error {
-		if err := t.readClock(k.Pool); err != nil {
+		p, err := t.readPool(k.Pool, k.Owner)
+		if err != nil {
 			return err
 		}
 		alive := t.now.Add(k.aliveFor)
+		if k.detached && other.State == Granted {
+			alive = t.now.Add(seconds(p.PickUpS))
+		}
 		n, err := t.exec(`UPDATE waiters SET token = ?, alive_until = ?, location = ?, detached = ? WHERE allocation_id = ? AND token = ? AND alive_until <= ?`,
 			k.tokenKey, at(alive), k.Where, k.detached, other.ID, oldToken, at(t.now))
 		if err != nil {
