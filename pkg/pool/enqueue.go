@@ -190,6 +190,8 @@ func endWords(r EndReason) string {
 		return "its wait was over"
 	case EndClosed:
 		return "its owner's post-hook had run"
+	case EndImpossible:
+		return "no node of the pool could ever meet it"
 	}
 	return "it was " + string(r)
 }
