@@ -404,7 +404,8 @@ func (t *tx) applyGrants(p *poolRow, grants []grant) error {
 		return err
 	}
 	if len(detached) > 0 {
-		if err := t.want(len(detached), `UPDATE waiters SET alive_until = ? WHERE allocation_id IN (?)`,
+		// Guarded: one that is taken up at this moment lives by its client's heartbeat.
+		if err := t.want(len(detached), `UPDATE waiters SET alive_until = ? WHERE allocation_id IN (?) AND detached = 1`,
 			at(t.now.Add(seconds(p.PickUpS))), detached); err != nil {
 			return err
 		}
