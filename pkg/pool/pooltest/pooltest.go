@@ -43,6 +43,7 @@ var areas = []area{
 	{"events", eventCases},
 	{"late", lateCases},
 	{"secrets", secretCases},
+	{"tickets", ticketCases},
 }
 
 // Run runs all cases on an engine, side by side.

@@ -309,10 +309,11 @@ type client struct {
 const waitForever = time.Hour
 
 // queue puts a client into the queue and holds it there: it gives no sign of life and looks at nothing
-// until it is told to go on. The request must not be one that is served at once.
-func (w *world) queue(r pool.Request) *client {
+// until it is told to go on. The request must not be one that is served at once. With a ticket it takes
+// that up.
+func (w *world) queue(r pool.Request, ticket ...secret.Text) *client {
 	w.Helper()
-	return w.start(r, waitForever, true, w.db)
+	return w.start(r, waitForever, true, w.db, ticket...)
 }
 
 // live puts a client into the queue that lives on.
@@ -321,7 +322,7 @@ func (w *world) live(r pool.Request) *client {
 	return w.start(r, waitForever, false, w.db)
 }
 
-func (w *world) start(r pool.Request, wait time.Duration, held bool, db *pool.DB) *client {
+func (w *world) start(r pool.Request, wait time.Duration, held bool, db *pool.DB, ticket ...secret.Text) *client {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.ctx)
 	c := &client{
@@ -330,15 +331,19 @@ func (w *world) start(r pool.Request, wait time.Duration, held bool, db *pool.DB
 	if !held {
 		c.goOn()
 	}
+	o := pool.AllocateOptions{Wait: wait, Progress: func(p pool.Position) {
+		c.told = append(c.told, p)
+		if len(c.told) == 1 {
+			c.first <- p
+		}
+		<-c.gate
+	}}
+	if len(ticket) > 0 {
+		o.Ticket = ticket[0]
+	}
 	go func() {
 		defer close(c.done)
-		c.a, c.err = db.Allocate(ctx, r, pool.AllocateOptions{Wait: wait, Progress: func(p pool.Position) {
-			c.told = append(c.told, p)
-			if len(c.told) == 1 {
-				c.first <- p
-			}
-			<-c.gate
-		}})
+		c.a, c.err = db.Allocate(ctx, r, o)
 	}()
 	w.clients = append(w.clients, c)
 	select {
