@@ -44,6 +44,7 @@ var areas = []area{
 	{"late", lateCases},
 	{"secrets", secretCases},
 	{"tickets", ticketCases},
+	{"holds", holdCases},
 }
 
 // Run runs all cases on an engine, side by side.
