@@ -95,10 +95,9 @@ func (db *DB) Ticket(ctx context.Context, token secret.Text) (*QueuedRequest, er
 		if err != nil {
 			return nil, err
 		}
-		if own.State == Granted { // it has another time to live now
-			if found, err = db.detached(ctx, token); err != nil {
-				return nil, err
-			}
+		// The pass may have granted it, which gives it another time to live, or ended it, because its time is over.
+		if found, err = db.detached(ctx, token); err != nil {
+			return nil, err
 		}
 	}
 	q := &QueuedRequest{LivesUntil: found.AliveUntil.Time}
