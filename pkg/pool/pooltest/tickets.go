@@ -226,11 +226,40 @@ var ticketCases = []testCase{
 		w.equal("its priority and lease", []any{7, 2 * time.Hour}, []any{again.Priority, again.Lease})
 	}},
 
-	{"who cannot have a ticket served within its own wait ends it", func(w *world) {
+	{"who asks for a ticket that is not granted yet, and does not wait, is told its place and leaves it there", func(w *world) {
+		w.add("n")
+		w.hold(one("holder"))
+		w.queue(one("before"))
+		t := w.enqueue(one("gate"), time.Hour)
+		_, err := w.db.Allocate(w.ctx, one("job", takeUp), pool.AllocateOptions{Ticket: t.Token})
+		w.refused(err, pool.ErrQueued, "place 2", "holder", rfc(w.clock.look().Add(time.Hour)))
+		w.equal("the queue", []string{"before", "gate"}, w.waiting("default"))
+		q, err := w.db.Ticket(w.ctx, t.Token)
+		w.ok(err)
+		w.equal("the ticket", []any{t.ID, "gate", pool.Waiting, 2}, []any{q.ID, q.Owner, q.State, q.Place})
+		w.clients[0].giveUp()
+		w.release("holder")
+		q, err = w.db.Ticket(w.ctx, t.Token)
+		w.ok(err)
+		w.equal("the ticket", []any{pool.Granted, []string{"n"}}, []any{q.State, q.NodeNames()})
+		w.takeUp(t, "job")
+	}},
+
+	{"who asks for a ticket has it granted when only time was in its way", func(w *world) {
+		w.add("n")
+		w.hold(one("holder", lease(time.Minute)))
+		t := w.enqueue(one("gate"), time.Hour)
+		w.clock.add(time.Minute)
+		q, err := w.db.Ticket(w.ctx, t.Token)
+		w.ok(err)
+		w.equal("the ticket", []any{pool.Granted, w.byID(t.ID).GrantedAt.Add(15 * time.Minute)}, []any{q.State, q.LivesUntil})
+	}},
+
+	{"who takes a ticket up and cannot have it served within its own wait ends it", func(w *world) {
 		w.add("n")
 		w.hold(one("holder"))
 		t := w.enqueue(one("gate"), time.Hour)
-		_, err := w.db.Allocate(w.ctx, one("job"), pool.AllocateOptions{Ticket: t.Token})
+		_, err := w.db.Allocate(w.ctx, one("job", takeUp), pool.AllocateOptions{Ticket: t.Token, Wait: time.Millisecond})
 		w.refused(err, pool.ErrNoNode, "default")
 		w.equal("its end", pool.EndTimeout, w.ended("job"))
 	}},
