@@ -280,7 +280,7 @@ func environ(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
 		"PATH", "HOME", "TMPDIR", "WORK", "MOLTENIRON_DATABASE", "MOLTENIRON_CONFIG", "XDG_CONFIG_HOME", "BUILD_NUMBER", "BUILD_ID",
-		"JOB_NAME", "BUILD_TAG", "NODE_NAME", "EXECUTOR_NUMBER", "JENKINS_URL", "BUILD_URL", "WORKSPACE", "WORKSPACE_TMP", "BUILD_RESULT", "BUILD_TIMEOUT",
+		"JOB_NAME", "BUILD_TAG", "NODE_NAME", "EXECUTOR_NUMBER", "JENKINS_URL", "BUILD_URL", "TICKET", "WORKSPACE", "WORKSPACE_TMP", "BUILD_RESULT", "BUILD_TIMEOUT",
 	} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}

@@ -12,20 +12,21 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// abortAnywhere N: N builds whose pre-hooks get a signal, each a little later in their life than the one
-// before, from the first instruction to after the last. Whatever the moment, a pre-hook either holds
-// its machine and has its file, or has left nothing.
+// abortAnywhere N [enqueue]: N builds whose pre-hooks get a signal, each a little later in their life than
+// the one before, from the first instruction to after the last. Whatever the moment, a pre-hook either
+// holds its machine and has its file (with enqueue: its ticket), or has left nothing.
 func abortAnywhere(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	code, life := abort(ts, 1000, 0, 0)
+	enqueue := len(args) > 1
+	code, life := abort(ts, 1000, enqueue, 0, 0)
 	if code != 0 {
 		ts.Fatalf("an undisturbed pre-hook: exit status %d", code)
 	}
 	done, undone := 0, 0
 	for i := range n {
 		s := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}[i%3]
-		code, took := abort(ts, 1001+i, s, life*time.Duration(i)*5/time.Duration(4*n))
+		code, took := abort(ts, 1001+i, enqueue, s, life*time.Duration(i)*5/time.Duration(4*n))
 		switch {
 		case code == 0:
 			done++
@@ -47,9 +48,15 @@ func abortAnywhere(ts *testscript.TestScript, neg bool, args []string) {
 // abort runs the pre-hook of a build, sends it a signal after a delay and checks what it leaves; then its
 // post-hook gives back what it has. It returns the exit status and how long the pre-hook lived after the
 // signal; signal 0 is none.
-func abort(ts *testscript.TestScript, number int, s syscall.Signal, delay time.Duration) (int, time.Duration) {
+func abort(ts *testscript.TestScript, number int, enqueue bool, s syscall.Signal, delay time.Duration) (int, time.Duration) {
 	build(ts, false, []string{strconv.Itoa(number)})
+	folder, wrote := ts.Getenv("WORKSPACE_TMP"), 2 // the env file and its manifest
 	cmd := command(ts, "molten-prehook", "--pool", "arm")
+	if enqueue {
+		wrote = 1
+		ts.Check(os.MkdirAll(folder, 0o700))
+		cmd = command(ts, "molten-prehook", "--pool", "arm", "--enqueue", "--ticket-file", folder+"/ticket")
+	}
 	ts.Check(cmd.Start())
 	if s != 0 {
 		time.Sleep(delay) // this moment is what is tested
@@ -60,11 +67,10 @@ func abort(ts *testscript.TestScript, number int, s syscall.Signal, delay time.D
 	took := time.Since(sent)
 	code := cmd.ProcessState.ExitCode()
 
-	folder := ts.Getenv("WORKSPACE_TMP")
 	files, _ := os.ReadDir(folder) // it may not have come to make it
 	active := activeOf(ts, ts.Getenv("BUILD_URL"))
 	switch {
-	case code == 0 && (active != 1 || len(files) != 2):
+	case code == 0 && (active != 1 || len(files) != wrote):
 		ts.Fatalf("%s after %s: exit status 0, %d allocations, files %v", s, delay, active, files)
 	case code != 0 && (active != 0 || len(files) != 0):
 		ts.Fatalf("%s after %s: exit status %d, %d allocations, files %v", s, delay, code, active, files)
