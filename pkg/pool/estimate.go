@@ -29,11 +29,14 @@ func (e Estimate) String() string {
 // durations are how long past builds of one job kept their nodes, the shortest first.
 type durations []time.Duration
 
-// The two moments of an estimate, each as the duration to expect of those that are possible.
-func median(d durations) time.Duration     { return d[len(d)/2] }
-func ninthOfTen(d durations) time.Duration { return d[(len(d)-1)*9/10] }
-func (d durations) beyond(e time.Duration) durations {
-	i, _ := slices.BinarySearch(d, e+1)
+// The two moments of an estimate, each as the duration to expect of those that are possible: that which
+// half of the builds, and nine of ten, did not exceed.
+func median(d durations) time.Duration     { return d[(len(d)-1)/2] }
+func ninthOfTen(d durations) time.Duration { return d[(9*len(d)+9)/10-1] }
+
+// beyond are those that are longer than what has passed.
+func (d durations) beyond(passed time.Duration) durations {
+	i, _ := slices.BinarySearch(d, passed+1)
 	return d[i:]
 }
 

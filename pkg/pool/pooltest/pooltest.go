@@ -45,6 +45,7 @@ var areas = []area{
 	{"secrets", secretCases},
 	{"tickets", ticketCases},
 	{"holds", holdCases},
+	{"explain", explainCases},
 }
 
 // Run runs all cases on an engine, side by side.
