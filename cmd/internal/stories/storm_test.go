@@ -26,7 +26,7 @@ func abortAnywhere(ts *testscript.TestScript, neg bool, args []string) {
 	done, undone := 0, 0
 	for i := range n {
 		s := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}[i%3]
-		code, took := abort(ts, 1001+i, enqueue, s, life*time.Duration(i)*5/time.Duration(4*n))
+		code, took := abort(ts, 1001+i, enqueue, s, life*time.Duration(2*i)/time.Duration(n))
 		switch {
 		case code == 0:
 			done++
