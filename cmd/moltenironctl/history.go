@@ -75,6 +75,7 @@ func (a *app) historyCommand() *cobra.Command {
 	a.complete(cmd, "node", a.nodeNames)
 	a.complete(cmd, "pool", a.poolNames)
 	completeWords(cmd, "output", format.Allowed...)
+	cmd.AddCommand(a.pruneCommand())
 	return cmd
 }
 

@@ -54,6 +54,9 @@ again: a database that is up to date stays as it is. Nothing else creates or upg
 			default:
 				a.say("%s is up to date (schema %d)", r.URL, r.To)
 			}
+			for _, w := range r.Warnings {
+				a.say("warning: %s", w)
+			}
 			return nil
 		},
 	}

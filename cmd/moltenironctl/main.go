@@ -83,7 +83,7 @@ what was lost. There is no server; every command talks straight to the database.
 		a.removeCommand(), a.poolCommand())
 	add("who has what", a.statusCommand(), a.showCommand(), a.queueCommand(), a.explainCommand(), a.historyCommand())
 	add("by hand", a.allocateCommand(), a.extendCommand(), a.holdCommand(), a.releaseCommand())
-	add("care", a.tendCommand(), a.maintenanceCommand(), a.cleanCommand(), a.readyCommand())
+	add("care", a.tendCommand(), a.maintenanceCommand(), a.cleanCommand(), a.readyCommand(), a.recoverCommand())
 	root.AddCommand(a.versionCommand(), a.completionCommand())
 	root.SetHelpCommand(helpCommand())
 	return root

@@ -10,24 +10,26 @@ import (
 
 func (a *app) readyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "ready NODE",
-		Short: "declare a node good again: it has been cleaned or repaired",
-		Long: `Declare a dirty, broken or suspect node good: it goes to the first in the queue whom it suits, or waits for the
-next build. A node in maintenance stays there until: moltenironctl maintenance off NODE.`,
+		Use:   "ready NODE…",
+		Short: "declare nodes good again: they have been cleaned, repaired or looked at",
+		Long: `Declare dirty, broken or suspect nodes good: each goes to the first in the queue whom it suits, or waits for the
+next build. Of several, those before one that is refused are done. A node in maintenance stays there until: moltenironctl maintenance off NODE.`,
 		Example:           `  moltenironctl ready node-7`,
-		Args:              words(1, 1, "NODE"),
+		Args:              words(1, -1, "NODE"),
 		Annotations:       databaseExits(12, 13),
-		ValidArgsFunction: a.firstNode,
+		ValidArgsFunction: a.anyNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withDB(cmd, func(ctx context.Context, db *pool.DB) error {
-				n, err := db.MarkReady(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				if n.Status == pool.Allocated {
-					a.say("node %s is good again, and went to %q", n.Name, n.Owner)
-				} else {
-					a.say("node %s is %s", n.Name, n.Status)
+				for _, name := range args {
+					n, err := db.MarkReady(ctx, name)
+					if err != nil {
+						return err
+					}
+					if n.Status == pool.Allocated {
+						a.say("node %s is good again, and went to %q", n.Name, n.Owner)
+					} else {
+						a.say("node %s is %s", n.Name, n.Status)
+					}
 				}
 				return nil
 			})

@@ -71,6 +71,11 @@ taken back from a build that never gave them back, and "expiring" those whose le
 				}
 			}
 			return a.withDB(cmd, func(ctx context.Context, db *pool.DB) error {
+				if other, err := db.OtherMachine(ctx); err != nil {
+					return err
+				} else if other != "" {
+					a.say("warning: %s was made on machine %s, this is another: its copies hand out the same nodes twice; if it moved here for good, type: moltenironctl recover", db.URL(), other)
+				}
 				if !watch {
 					return a.status(ctx, a.output(), db, o)
 				}

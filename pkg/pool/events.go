@@ -31,6 +31,8 @@ const (
 	eventPoolRemoved = "pool-removed"
 	eventPoolPaused  = "pool-paused"
 	eventPoolResumed = "pool-resumed"
+	eventRecovered   = "recovered"      // one a node, whose generation jumped; and one for the whole
+	eventPruned      = "history-pruned" // older events and ended allocations are gone
 )
 
 // Event is one row of history.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +21,8 @@ type InitResult struct {
 	From    int64  // version of the schema before, 0 when there was none
 	To      int64
 	Created bool // the database itself is new
+	// Warnings are lines for people: what is no fault yet and may become one.
+	Warnings []string
 }
 
 // Init creates the database, its schema and the default pool, or upgrades an older schema; running it
@@ -64,7 +67,19 @@ func Init(ctx context.Context, rawURL string, o Options) (InitResult, error) {
 		}
 		return db.seed(ctx)
 	})
-	return result, err
+	if err != nil {
+		return result, err
+	}
+	if db.connector == nil {
+		other, err := db.OtherMachine(ctx)
+		if other != "" {
+			result.Warnings = append(result.Warnings, fmt.Sprintf("%s was made on machine %s: a copy is a pool of its own and hands out the same nodes "+
+				"once more; if it moved here for good, type: moltenironctl recover", u, other))
+		}
+		return result, err
+	}
+	result.Warnings = checkHosts(ctx, u, o)
+	return result, nil
 }
 
 // createFile makes the empty SQLite file, readable by its owner only: it holds BMC passwords.
@@ -135,9 +150,11 @@ func (db *DB) seed(ctx context.Context) error {
 	var facts struct {
 		Pools    int `db:"pools"`
 		Clusters int `db:"clusters"`
+		Machines int `db:"machines"`
 	}
 	if err := sqlx.GetContext(ctx, t, &facts, `SELECT (SELECT COUNT(*) FROM pools WHERE name = ?) AS pools,
-		(SELECT COUNT(*) FROM meta WHERE name = 'cluster_uuid') AS clusters`, DefaultPool); err != nil {
+		(SELECT COUNT(*) FROM meta WHERE name = ?) AS clusters, (SELECT COUNT(*) FROM meta WHERE name = ?) AS machines`,
+		DefaultPool, metaCluster, metaMachine); err != nil {
 		return err
 	}
 	story := &tx{Tx: t, ctx: ctx, db: db, operation: newID(), now: db.machineClock()}
@@ -157,8 +174,14 @@ func (db *DB) seed(ctx context.Context) error {
 			return err
 		}
 	}
-	if facts.Clusters == 0 && cluster != "" {
-		if _, err := t.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('cluster_uuid', ?)`, cluster); err != nil && db.classify(err) != classDuplicate {
+	for _, fact := range []struct {
+		name, value string
+		known       int
+	}{{metaCluster, cluster, facts.Clusters}, {metaMachine, db.machineHere(), facts.Machines}} {
+		if fact.known > 0 || fact.value == "" {
+			continue
+		}
+		if _, err := t.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES (?, ?)`, fact.name, fact.value); err != nil && db.classify(err) != classDuplicate {
 			return err
 		}
 	}

@@ -53,7 +53,7 @@ func testMain(m *testing.M) int {
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	run(t, func(e *testscript.Env) error {
+	run(t, true, func(e *testscript.Env) error {
 		return connect(e, "sqlite://"+e.WorkDir+"/pool.db", "sqlite", "file:"+e.WorkDir+"/pool.db?_pragma=busy_timeout(5000)")
 	})
 }
@@ -72,7 +72,7 @@ func TestMariaDB(t *testing.T) {
 		t.Fatal(err)
 	}
 	dsn := func(name string) string { return fmt.Sprintf("%s@tcp(%s)/%s", u.User, u.Host, name) }
-	run(t, func(e *testscript.Env) error {
+	run(t, false, func(e *testscript.Env) error {
 		name := "stories_" + strings.ToLower(rand.Text()[:12])
 		e.Defer(func() {
 			db, err := sql.Open("mysql", dsn(""))
@@ -121,7 +121,7 @@ const inventory = `nodes:
   - {name: arm-1, pool: arm, arch: aarch64, bmc: {address: 192.0.2.3, username: admin, password: "Zebra three"}, macs: ["52:54:00:00:00:03"]}
 `
 
-func run(t *testing.T, setup func(*testscript.Env) error) {
+func run(t *testing.T, embedded bool, setup func(*testscript.Env) error) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		Setup:               setup,
@@ -129,6 +129,8 @@ func run(t *testing.T, setup func(*testscript.Env) error) {
 		RequireUniqueNames:  true,
 		Condition: func(name string) (bool, error) {
 			switch name {
+			case "embedded": // is it SQLite, whose database is a file of this machine?
+				return embedded, nil
 			case "smalldisk": // may we mount a file system of one page?
 				return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
 			}

@@ -132,6 +132,10 @@ func trailFaults(events []pool.Event) []string {
 			n = &trail{}
 			trails[e.Node] = n
 		}
+		if e.Kind == "recovered" { // who holds it goes on, under a new generation
+			n.generation = e.Generation
+			continue
+		}
 		if e.Kind == "granted" {
 			if n.holder != 0 {
 				fault(e, "the node is granted to %d while %d holds it", e.Allocation, n.holder)

@@ -46,6 +46,8 @@ var areas = []area{
 	{"tickets", ticketCases},
 	{"holds", holdCases},
 	{"explain", explainCases},
+	{"recover", recoverCases},
+	{"history", historyCases},
 }
 
 // Run runs all cases on an engine, side by side.
