@@ -87,9 +87,15 @@ func connect(t *testing.T, u *url.URL, host string) *sql.DB {
 // onServer runs the suite on the server's databases, one of its own for each case; hosts are the lists
 // of hosts that a case's handles are opened with.
 func onServer(t *testing.T, u *url.URL, hosts ...string) {
+	engine := serverEngine(t, u, hosts...)
+	pooltest.Run(t, engine)
+	t.Run("linearizable", func(t *testing.T) { testLinearizable(t, engine) })
+}
+
+func serverEngine(t *testing.T, u *url.URL, hosts ...string) pooltest.Engine {
 	first, _, _ := strings.Cut(hosts[0], ",")
 	db := connect(t, u, first)
-	pooltest.Run(t, func(t testing.TB) []string {
+	return func(t testing.TB) []string {
 		name := "pooltest_" + strings.ToLower(rand.Text()[:16])
 		t.Cleanup(func() {
 			if _, err := db.Exec("DROP DATABASE IF EXISTS " + name); err != nil {
@@ -104,5 +110,5 @@ func onServer(t *testing.T, u *url.URL, hosts ...string) {
 			t.Fatal(err)
 		}
 		return urls
-	})
+	}
 }

@@ -21,11 +21,13 @@ func TestSQLite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pooltest.Run(t, func(t testing.TB) []string {
+	engine := func(t testing.TB) []string {
 		path := filepath.Join(t.TempDir(), "pool.db")
 		if err := os.WriteFile(path, fresh, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return []string{"sqlite://" + path}
-	})
+	}
+	pooltest.Run(t, engine)
+	t.Run("linearizable", func(t *testing.T) { testLinearizable(t, engine) })
 }
