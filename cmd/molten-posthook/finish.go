@@ -45,6 +45,7 @@ func (s *settings) command() hookcli.Command {
 	f.DurationVar(&r.HoldOnFailure, "hold-on-failure", 0, "`TIME` to keep the nodes for a post-mortem when the result is not SUCCESS, as in 2h; capped by the pool (default: not at all)")
 	f.BoolVar(&r.Dirty, "dirty", false, "the nodes need cleaning before their next build")
 	f.StringVar(&s.config, "config", "", "`FILE` with the configuration")
+	f.String("outbox", "", "`FOLDER` where releases wait that could not reach the database (default: the configuration's, else /var/lib/molteniron/outbox or ~/.local/state/molteniron/outbox)")
 	f.StringVar(&s.database, "database", "", "`URL` of the database: sqlite:///PATH or mysql://USER@HOST/NAME")
 	return c
 }
@@ -60,12 +61,13 @@ func finish(ctx context.Context, args []string, getenv func(string) string, stdo
 		s.request.Slot = &s.slot
 	}
 	host := cli.Settings{Program: program, Command: program, Getenv: getenv, Stderr: stderr}
-	if err := host.LoadConfig(command.Flags, "database"); err != nil {
+	if err := host.LoadConfig(command.Flags, "database", "outbox"); err != nil {
 		return err
 	}
 	return hook.Finish(ctx, hook.Process{
 		Program: program, Getenv: getenv, Stdout: stdout, Stderr: stderr, Controller: host.Config.Controller,
-		Log:  func(w io.Writer) *slog.Logger { return cli.NewLogger(w, program, host.Config.LogFormat) },
-		Open: func(ctx context.Context) (*pool.DB, error) { return cli.OpenPool(ctx, host) },
+		Log:      func(w io.Writer) *slog.Logger { return cli.NewLogger(w, program, host.Config.LogFormat) },
+		Open:     func(ctx context.Context) (*pool.DB, error) { return cli.OpenPool(ctx, host) },
+		Database: host.DatabaseURL, Outbox: host.Outboxes(),
 	}, s.request)
 }

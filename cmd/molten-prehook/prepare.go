@@ -65,6 +65,7 @@ func (s *settings) command() hookcli.Command {
 	f.StringVar(&r.TicketFile, "ticket-file", "", "`FILE` for the ticket of --enqueue; who can read it can take the ticket up")
 	f.StringVar(&r.Ticket, "ticket", "", "`FILE` of a ticket to take up for this build: its pool, nodes, priority, lease and place stay; with --wait 0 exit 17, and no harm, when it is not granted yet")
 	f.StringVar(&s.config, "config", "", "`FILE` with the configuration")
+	f.String("outbox", "", "`FOLDER` where releases wait that could not reach the database (default: the configuration's, else /var/lib/molteniron/outbox or ~/.local/state/molteniron/outbox)")
 	f.StringVar(&s.database, "database", "", "`URL` of the database: sqlite:///PATH or mysql://USER@HOST/NAME")
 	return c
 }
@@ -77,7 +78,7 @@ func prepare(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 	host := cli.Settings{Program: program, Command: program, Getenv: getenv, Stderr: stderr}
-	if err := host.LoadConfig(command.Flags, "database", "pool", "wait", "lease"); err != nil {
+	if err := host.LoadConfig(command.Flags, "database", "outbox", "pool", "wait", "lease"); err != nil {
 		return err
 	}
 	if err := s.resolve(command, host.Config); err != nil {
@@ -85,8 +86,9 @@ func prepare(ctx context.Context, args []string, getenv func(string) string, std
 	}
 	return hook.Prepare(ctx, hook.Process{
 		Program: program, Getenv: getenv, Stdout: stdout, Stderr: stderr, Controller: host.Config.Controller,
-		Log:  func(w io.Writer) *slog.Logger { return cli.NewLogger(w, program, host.Config.LogFormat) },
-		Open: func(ctx context.Context) (*pool.DB, error) { return cli.OpenPool(ctx, host) },
+		Log:      func(w io.Writer) *slog.Logger { return cli.NewLogger(w, program, host.Config.LogFormat) },
+		Open:     func(ctx context.Context) (*pool.DB, error) { return cli.OpenPool(ctx, host) },
+		Database: host.DatabaseURL, Outbox: host.Outboxes(),
 	}, s.request)
 }
 

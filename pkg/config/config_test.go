@@ -71,6 +71,7 @@ wait: 90m
 lease: 8h
 verify_bmc: yes
 jenkins: {url: "https://ci.example.org/jenkins", user: tender, token_file: jenkins.token}
+outbox: ../outbox
 log_format: json
 `,
 			want: Config{
@@ -78,7 +79,7 @@ log_format: json
 				DatabasePassword: secret.New(hidden),
 				DatabaseTLS:      TLS{"verify-full", "/etc/ssl/ca.pem", filepath.Join(dir, "cert.pem"), filepath.Join(filepath.Dir(dir), "key.pem")},
 				SecretKeyFile:    "/etc/molteniron/key", Controller: "ci1", Pool: "gpu", Wait: 90 * time.Minute, Lease: 8 * time.Hour,
-				VerifyBMC: true, LogFormat: "json",
+				VerifyBMC: true, LogFormat: "json", Outbox: filepath.Join(filepath.Dir(dir), "outbox"),
 				Jenkins: []Jenkins{{"https://ci.example.org/jenkins/", "tender", filepath.Join(dir, "jenkins.token")}},
 			},
 		},

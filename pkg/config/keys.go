@@ -55,6 +55,7 @@ var keys = []key{
 	{"wait", func(l *loader, v value) string { return duration(v, &l.config.Wait, 0) }},
 	{"lease", func(l *loader, v value) string { return duration(v, &l.config.Lease, time.Second) }},
 	{"verify_bmc", func(l *loader, v value) string { return truth(v, &l.config.VerifyBMC) }},
+	{"outbox", func(l *loader, v value) string { return l.path(v, &l.config.Outbox) }},
 	{"log_format", func(l *loader, v value) string { return oneOf(v, &l.config.LogFormat, "text", "json") }},
 }
 

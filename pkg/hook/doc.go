@@ -27,6 +27,11 @@ type Process struct {
 	Stderr  io.Writer                               // progress, one record each
 	Log     func(io.Writer) *slog.Logger            // the form of those records
 	Open    func(context.Context) (*pool.DB, error) // called at most once, after what needs no database
+	// Database is the URL that Open opens.
+	Database func() (string, error)
+	// Outbox lists the folders for releases that cannot reach the database: the first that can be written
+	// is for new ones, and what waits in any is made when the database answers. None is no outbox.
+	Outbox []string
 	// Controller names this Jenkins in owners when it does not know its own URL; "" when nobody said.
 	Controller string
 }

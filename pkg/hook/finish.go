@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/molteniron/molteniron/pkg/outbox"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -34,6 +35,10 @@ type Return struct {
 // the owner to a Prepare that is still on its way. What was taken back before is a
 // *pool.TakenBackError, which names the present holders; the files are removed then too.
 //
+// A release that the database does not take is kept in the outbox (Process.Outbox), when one is there; the
+// error says so and has the class that it would have without, and the files are removed. What waits in the
+// outbox is made first.
+//
 // It blocks for at most 60 s, and for 1.5 s from the moment when ctx ends: a second abort of the build
 // must not keep the nodes. Errors are those of package pool.
 func Finish(ctx context.Context, p Process, r Return) error {
@@ -53,25 +58,51 @@ func Finish(ctx context.Context, p Process, r Return) error {
 	if r.HoldOnFailure < 0 || r.HoldOnFailure%time.Second != 0 {
 		return invalid("a hold of %s: give whole seconds, as in 90s, 30m or 2h", r.HoldOnFailure)
 	}
+	asked := time.Now()
+	mine := func(id identity) bool { return id.Owner == owner && (r.Slot == nil || id.Slot == *r.Slot) }
+	tokens := known(mine, p.envFiles(r))
 	work, cancel := lasting(ctx)
 	defer cancel()
 
-	released, kept, err := p.release(work, owner, r)
+	done, err := p.release(ctx, work, owner, r)
 	if err != nil && !errors.Is(err, pool.ErrConflict) {
-		return ended(work, err) // the files stay: whoever tries again may need them
+		err = ended(work, err)
+		switch {
+		case r.holds():
+			return fmt.Errorf("%w; nothing was given back and nothing is in hold, the build's lease goes on to its end", err)
+		case !done.opened && len(tokens) > 0, errors.Is(err, pool.ErrUnreachable), work.Err() != nil:
+		default:
+			return err // the files stay: whoever tries again may need them
+		}
+		kept, err := p.keep(err, outbox.Release{
+			Owner: owner, Slot: r.Slot, Tokens: tokens, Asked: asked, Result: r.Result, Dirty: r.Dirty,
+		})
+		if !kept {
+			return err
+		}
+		return errors.Join(err, p.tidy(mine, r))
 	}
-	// The temporary files go first: a pre-hook that has claimed what was just released, and is about to
-	// give its files their names, then fails to; one that was quicker has made them what we look for next.
-	mine := func(id identity) bool { return id.Owner == owner && (r.Slot == nil || id.Slot == *r.Slot) }
-	sweep(mine, p.folders(r)...)
-	if left := remove(mine, p.envFiles(r)...); left != nil {
-		err = errors.Join(err, fmt.Errorf("not all that was written for the build could be removed, and it may hold passwords: %w", left))
-	}
-	if len(released) > 0 || kept == 0 {
-		p.tell(work, owner, released)
+	err = errors.Join(err, p.tidy(mine, r))
+	if len(done.released) > 0 || done.held == 0 {
+		p.tell(work, owner, done.released)
 	}
 	return err
 }
+
+// tidy removes the files that Prepare wrote for the build.
+func (p Process) tidy(mine func(identity) bool, r Return) error {
+	// The temporary files go first: a pre-hook that has claimed what was just released, and is about to
+	// give its files their names, then fails to; one that was quicker has made them what we look for next.
+	sweep(mine, p.folders(r)...)
+	if left := remove(mine, p.envFiles(r)...); left != nil {
+		return fmt.Errorf("not all that was written for the build could be removed, and it may hold passwords: %w", left)
+	}
+	return nil
+}
+
+// abortTime is what the database gets once the build was aborted; the rest of undoTime is for keeping the
+// release when that was too little.
+const abortTime = undoTime - 300*time.Millisecond
 
 // lasting gives a context that ends after finishTime, or a little after ctx did, with its cause.
 func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -79,7 +110,7 @@ func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancelCause(timed)
 	stop := context.AfterFunc(ctx, func() {
 		select {
-		case <-time.After(undoTime):
+		case <-time.After(abortTime):
 			cancel(context.Cause(ctx))
 		case <-work.Done():
 		}
@@ -91,21 +122,34 @@ func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// release gives back what an owner has, but for the allocations that it keeps for a post-mortem.
-func (p Process) release(ctx context.Context, owner string, r Return) (released []pool.Released, kept int, err error) {
-	db, err := p.Open(ctx)
+// outcome is how far a release came.
+type outcome struct {
+	opened   bool // the database answered at first
+	held     int  // allocations that are kept for a post-mortem
+	released []pool.Released
+}
+
+// release gives back what an owner has, but for the allocations that it keeps for a post-mortem. Before
+// that it makes what waits in the outbox, which may be this owner's; that ends with ctx, the rest with work.
+func (p Process) release(ctx, work context.Context, owner string, r Return) (o outcome, err error) {
+	db, err := p.Open(work)
 	if err != nil {
-		return nil, 0, err
+		return o, err
 	}
 	defer db.Close()
-	held, err := p.holdFailed(ctx, db, owner, r)
+	o.opened = true
+	c := p.newConsole(func(error) {})
+	defer c.close()
+	p.replayFor(ctx, replayAfter, db, c)
+	held, err := p.holdFailed(work, db, owner, r)
 	if err != nil {
-		return nil, 0, err
+		return o, err
 	}
-	released, err = db.Release(ctx, pool.ReleaseRequest{
+	o.held = len(held)
+	o.released, err = db.Release(work, pool.ReleaseRequest{
 		Owner: owner, Slot: r.Slot, Result: r.Result, Dirty: r.Dirty, Except: held, CloseOwner: true,
 	})
-	return released, len(held), err
+	return o, err
 }
 
 // envFiles lists where the build's env files may be, by r, else all that lie where Prepare puts them.

@@ -62,7 +62,7 @@ func TestLasting(t *testing.T) {
 			abort(errTerminated)
 			start := time.Now()
 			<-work.Done()
-			if took := time.Since(start); took != undoTime || !errors.Is(context.Cause(work), errTerminated) {
+			if took := time.Since(start); took != abortTime || !errors.Is(context.Cause(work), errTerminated) {
 				t.Errorf("ended after %s by %v", took, context.Cause(work))
 			}
 		})

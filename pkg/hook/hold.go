@@ -14,6 +14,9 @@ import (
 // success is the one result of a build that leaves nothing to look at.
 const success = "SUCCESS"
 
+// holds reports whether a post-mortem is wanted.
+func (r Return) holds() bool { return r.HoldOnFailure > 0 && r.Result != "" && r.Result != success }
+
 // holdFailed keeps what a failed build has for a post-mortem, says who has it until when, and gives the ids
 // of what is kept. What the pool does not allow to be held is left to be given back, and said.
 func (p Process) holdFailed(ctx context.Context, db *pool.DB, owner string, r Return) (kept []int64, err error) {

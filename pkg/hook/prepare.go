@@ -75,6 +75,7 @@ func Prepare(ctx context.Context, p Process, r Request) error {
 	defer cancel(nil)
 	run.console = p.newConsole(func(err error) { cancel(lost(err)) })
 	defer run.console.close()
+	p.replayFor(ctx, replayBefore, db, run.console)
 	switch {
 	case r.Adopt != "":
 		return run.adopt(ctx)

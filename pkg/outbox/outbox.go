@@ -29,7 +29,7 @@ import (
 
 // Release is what is kept.
 type Release struct {
-	Database string // URL without a password, as pool.DB.URL gives it
+	Database string // pool.DB.Place
 	Owner    string
 	Slot     *string   // nil is every slot
 	Tokens   []string  // of the allocations that are known, by pool.TokenKey

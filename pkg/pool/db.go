@@ -112,6 +112,9 @@ func newDB(u URL, o Options) (*DB, error) {
 // Close closes all connections.
 func (db *DB) Close() error { return db.sql.Close() }
 
+// Place says which database it is, as URL.Place does.
+func (db *DB) Place() string { return db.url.Place() }
+
 // URL is the database's URL without a password.
 func (db *DB) URL() string { return db.url.String() }
 

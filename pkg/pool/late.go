@@ -77,8 +77,8 @@ func TokenKey(token secret.Text) string { return hashKey(token.Reveal()) }
 
 // ReleaseKept gives back what was meant when a release was kept, and nothing that the owner got since. It
 // is otherwise as Release: repeating it is fine, an empty list says that there was nothing, and what had
-// been taken back before is *TakenBackError. Tickets and grants that were not claimed are left to their
-// heartbeat.
+// been taken back before is *TakenBackError. An owner that never had anything is closed, if it asked within
+// the life of a tombstone. Tickets and grants that were not claimed are left to their heartbeat.
 func (db *DB) ReleaseKept(ctx context.Context, k KeptRelease) ([]Released, error) {
 	slot := ""
 	if k.Slot != nil {
@@ -115,6 +115,13 @@ func (db *DB) ReleaseKept(ctx context.Context, k KeptRelease) ([]Released, error
 			return err
 		}); err != nil {
 			return nil, err
+		}
+		if len(rows) == 0 {
+			// As at its time: a pre-hook of the build may still be on its way.
+			if ago < 0 || ago >= tombstoneLife {
+				return nil, nil
+			}
+			return nil, db.closeOwner(ctx, k.Owner, ownerKey)
 		}
 		rows = slices.DeleteFunc(rows, func(row allocationRow) bool {
 			if k.Slot != nil && row.Slot != *k.Slot {

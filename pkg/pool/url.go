@@ -3,6 +3,8 @@ package pool
 import (
 	"net"
 	"net/url"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -147,6 +149,23 @@ func (u URL) String() string {
 		b.WriteString(url.QueryEscape(u.Socket))
 	}
 	return b.String()
+}
+
+// Place says which database it is, whoever asks and whichever host is asked first: a URL without user and
+// password, hosts in the order of their names, a path from the root.
+func (u URL) Place() string {
+	u.User = ""
+	if u.Path != "" {
+		if path, err := filepath.Abs(u.Path); err == nil {
+			u.Path = path
+		}
+	}
+	u.Hosts = slices.Clone(u.Hosts)
+	for i := range u.Hosts {
+		u.Hosts[i] = strings.ToLower(u.Hosts[i])
+	}
+	slices.Sort(u.Hosts)
+	return u.String()
 }
 
 // remote reports whether a connection leaves this machine.

@@ -81,6 +81,14 @@ func (s Settings) DatabaseURL() (string, error) {
 	return url, nil
 }
 
+// Outboxes lists the folders for releases that cannot reach the database.
+func (s Settings) Outboxes() []string {
+	if s.Config.Outbox != "" {
+		return []string{s.Config.Outbox}
+	}
+	return config.DefaultOutboxes(s.Getenv)
+}
+
 // PoolOptions are the options for opening the database, or making it. A key file that cannot be read is a
 // UsageError.
 func (s Settings) PoolOptions() (pool.Options, error) {

@@ -207,6 +207,15 @@ var lateCases = []testCase{
 		w.equal("holders", map[string]string{"n": "build"}, w.holders())
 	}},
 
+	{"a release that was kept closes its owner as it would have at its time", func(w *world) {
+		w.add("n")
+		w.equal("what came back", 0, len(w.late(pool.KeptRelease{Owner: "build", Asked: w.clock.look().Add(-14 * time.Minute)})))
+		w.refused(w.ask(one("build")), pool.ErrConflict, "closed")
+		w.equal("what came back", 0, len(w.late(pool.KeptRelease{Owner: "other", Asked: w.clock.look().Add(-16 * time.Minute)})))
+		w.equal("what came back", 0, len(w.late(pool.KeptRelease{Owner: "other", Asked: w.clock.look().Add(time.Minute)})))
+		w.hold(one("other"))
+	}},
+
 	{"a release that was kept until its lease was handed on changes nothing and says so", func(w *world) {
 		w.policy("default", "lease=30s")
 		w.add("n")
