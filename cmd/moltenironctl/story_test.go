@@ -16,6 +16,8 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/molteniron/molteniron/pkg/jenkins/jenkinstest"
 )
 
 // patience bounds each wait of a story; events end it, this only keeps a broken test from hanging.
@@ -70,7 +72,9 @@ func tell(t *testing.T, engine string, database func(*testscript.Env) string) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir+"/home")
+			e.Values[jenkinsKey{}] = map[string]*jenkinstest.Server{}
 			e.Setenv("MOLTENIRON_DATABASE", database(e))
+			e.Setenv("MOLTENIRON_OUTBOX", e.WorkDir+"/outbox") // the machine's own is none of a story's business
 			return os.Mkdir(e.WorkDir+"/home", 0o700)
 		},
 		Condition: func(name string) (bool, error) {
@@ -80,8 +84,9 @@ func tell(t *testing.T, engine string, database func(*testscript.Env) string) {
 			return engine == name, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"until": until,
+			"exits":   exits,
+			"until":   until,
+			"jenkins": playJenkins,
 		},
 	})
 }
@@ -115,7 +120,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		cmd := exec.Command(args[1], args[2:]...)
 		cmd.Dir = ts.MkAbs(".")
-		for _, name := range []string{"PATH", "HOME", "MOLTENIRON_DATABASE"} {
+		for _, name := range []string{"PATH", "HOME", "MOLTENIRON_DATABASE", "MOLTENIRON_OUTBOX"} {
 			cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 		}
 		if out, _ := cmd.CombinedOutput(); re.Match(out) {

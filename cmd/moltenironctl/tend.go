@@ -1,55 +1,118 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"strings"
+	"net"
+	"net/url"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/molteniron/molteniron/pkg/pool"
+	"github.com/molteniron/molteniron/cmd/internal/cli"
+	"github.com/molteniron/molteniron/pkg/hook"
+	"github.com/molteniron/molteniron/pkg/jenkins"
+	"github.com/molteniron/molteniron/pkg/secret"
+	"github.com/molteniron/molteniron/pkg/view"
 )
 
 func (a *app) tendCommand() *cobra.Command {
-	return &cobra.Command{
+	var ask bool
+	var confirm time.Duration
+	format := cli.Choice{Value: "text", Allowed: []string{"text", "json"}}
+	cmd := &cobra.Command{
 		Use:   "tend",
 		Short: "take back what is due; the one command to schedule",
-		Long: `Take back what is due in every pool (leases that are over, by the pool's policy, and what clients that died had
-asked for) and hand it to those who wait. It says what it did, and nothing when there was nothing to do.
-Run it from cron, a systemd timer or a Jenkins job; several at once are fine.`,
-		Example: `  moltenironctl tend
-  */5 * * * * molteniron moltenironctl tend        # in /etc/cron.d`,
+		Long: `Do what nobody else may be there to do: make the releases that wait on this machine because the database was away
+when their builds ended; take back what is due in every pool (leases that are over, by the pool's policy, what
+clients that died had asked for, nodes whose cleaning took too long), and hand it to those who wait.
+With --jenkins the configured controllers are asked first: what a build that has finished still holds is taken
+back at once, a build in progress has its lease extended within the pool's max_lease, and a build of which
+nothing is known keeps what it has to the end of its lease, and of the pool's grace where on_expiry is ask.
+It prints a line for each thing that it did, and nothing when there was nothing to do. Run it from cron, a
+systemd timer or a Jenkins job; several at once are fine.`,
+		Example: `  moltenironctl tend --jenkins
+  */5 * * * * molteniron moltenironctl tend --jenkins        # in /etc/cron.d`,
 		Args:        words(0, 0, ""),
-		Annotations: databaseExits(),
+		Annotations: databaseExits(129, 130, 143),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withDB(cmd, func(ctx context.Context, db *pool.DB) error {
-				r, err := db.Tend(ctx)
-				if err != nil {
+			s, err := a.settings(cmd, "outbox")
+			if err != nil {
+				return err
+			}
+			care := hook.Care{Confirm: confirm}
+			if confirm < 0 {
+				return cli.Usagef("--confirm-after %s: give a time, as in 10s", confirm)
+			}
+			if ask {
+				if care.Jenkins, err = a.jenkins(s); err != nil {
 					return err
 				}
-				if text := tended(r); text != "" {
-					a.say("%s", text)
+				defer care.Jenkins.Close()
+			}
+			out := a.output()
+			var deeds []view.Deed
+			var unwritten error
+			care.Tell = func(d view.Deed) {
+				deeds = append(deeds, d)
+				if format.Value == "text" && unwritten == nil {
+					_, unwritten = fmt.Fprintln(out, cli.Printable(d.Text))
 				}
-				return nil
-			})
+			}
+			p := a.process(cmd, s)
+			p.Database, p.Outbox = s.DatabaseURL, s.Outboxes()
+			err = hook.Tend(cmd.Context(), p, care)
+			if format.Value == "json" {
+				unwritten = out.Data("json", deeds)
+			}
+			if err == nil {
+				err = unwritten
+			}
+			return err
 		},
 	}
+	f := cmd.Flags()
+	f.BoolVar(&ask, "jenkins", false, "ask the controllers of the configuration (key jenkins) whether builds are in progress")
+	f.DurationVar(&confirm, "confirm-after", 10*time.Second, "`TIME` after which a build that seems to have finished is asked for once more")
+	f.String("outbox", "", "`FOLDER` where releases wait (default: the configuration's, else /var/lib/molteniron/outbox and ~/.local/state/molteniron/outbox)")
+	f.VarP(&format, "output", "o", "`FORMAT`: text or json")
+	completeWords(cmd, "output", format.Allowed...)
+	return cmd
 }
 
-// tended says what Tend did, "" for nothing.
-func tended(r pool.TendResult) string {
-	var parts []string
-	add := func(n int, one, more string) {
-		switch {
-		case n == 1:
-			parts = append(parts, one)
-		case n > 1:
-			parts = append(parts, fmt.Sprintf(more, n))
-		}
+// jenkins makes the client for the controllers of the configuration.
+func (a *app) jenkins(s cli.Settings) (*jenkins.Client, error) {
+	if len(s.Config.Jenkins) == 0 {
+		return nil, cli.Usagef("--jenkins: no controller is configured; write a line such as: jenkins: {url: \"https://ci.example.org/\", user: tender, token_file: /etc/molteniron/jenkins.token}")
 	}
-	add(r.Expired, "took back a node whose lease was over", "took back %d nodes whose lease was over")
-	add(r.Lapsed, "ended a request whose client had died", "ended %d requests whose clients had died")
-	add(r.Broken, "marked a node broken", "marked %d nodes broken")
-	add(r.Granted, "handed a node to who waited", "handed %d nodes to those who waited")
-	return strings.Join(parts, ", ")
+	var list []jenkins.Controller
+	for _, j := range s.Config.Jenkins {
+		c := jenkins.Controller{URL: j.URL, User: j.User}
+		if j.TokenFile != "" {
+			token, warning, err := secret.ReadFile(j.TokenFile)
+			if err != nil {
+				return nil, cli.Usagef("jenkins.token_file: %v", err)
+			}
+			if token.IsZero() {
+				return nil, cli.Usagef("jenkins.token_file: %s is empty", j.TokenFile)
+			}
+			if warning != "" {
+				s.Warn(warning)
+			}
+			if u, err := url.Parse(j.URL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+				s.Warn(fmt.Sprintf("the token for %s is sent in the clear; use https", j.URL))
+			}
+			c.Token = token
+		}
+		list = append(list, c)
+	}
+	c, err := jenkins.New(list)
+	if err != nil {
+		return nil, cli.Usagef("%v", err)
+	}
+	return c, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/outbox"
@@ -87,31 +86,20 @@ type kept struct {
 	lost     error // what had been taken back before, a *pool.TakenBackError
 }
 
-// say says it in lines.
-func (k kept) say(say func(slog.Level, string, ...any)) {
-	asked := k.Asked.UTC().Format(time.RFC3339)
-	made := false
-	for _, r := range k.released {
-		if !r.Again && len(r.Nodes) > 0 {
-			made = true
-			say(slog.LevelInfo, "%s given back for %q (allocation %d), which could not reach the database at %s",
-				strings.Join(r.NodeNames(), ", "), k.Owner, r.ID, asked)
-		}
-	}
-	switch {
-	case k.lost != nil:
-		say(slog.LevelWarn, "the release that %q asked for at %s came too late: %v", k.Owner, asked, k.lost)
-	case !made:
-		say(slog.LevelInfo, "the release that %q asked for at %s has nothing to give back any more", k.Owner, asked)
-	}
-}
-
 // replayFor is replay within a hook: bounded, and with what was found said in the hook's own log.
 func (p Process) replayFor(ctx context.Context, limit time.Duration, db *pool.DB, c *console) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	say := func(level slog.Level, format string, args ...any) { _ = c.say(ctx, level, format, args...) } // nobody need hear it
-	report := p.replay(ctx, db, func(k kept) { k.say(say) })
+	report := p.replay(ctx, db, func(k kept) {
+		level := slog.LevelInfo
+		if k.lost != nil {
+			level = slog.LevelWarn
+		}
+		for _, d := range k.deeds() {
+			say(level, "%s", d.Text)
+		}
+	})
 	for _, err := range append(report.Aside, report.Unread...) {
 		say(slog.LevelWarn, "%v", err)
 	}

@@ -267,7 +267,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	defer evil.Close()
 	evil.Set("job/a/12/", jenkinstest.Success)
 	s.Set("job/a/12/", jenkinstest.Running)
-	s.Other = evil.Base
+	s.Lead(evil.Base)
 	s.Misbehave(jenkinstest.Elsewhere)
 	if a := c.Ask(t.Context(), []Build{find(t, c, s.Base+"job/a/12/")}, soon)[0]; a.State != Unknown || !strings.Contains(a.Why, evil.URL) {
 		t.Errorf("answer %+v", a)

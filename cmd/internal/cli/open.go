@@ -39,7 +39,7 @@ func (s *Settings) LoadConfig(flags *pflag.FlagSet, names ...string) error {
 	}
 	c, warnings, err := config.Load(o)
 	for _, w := range warnings {
-		s.warn(string(w))
+		s.Warn(string(w))
 	}
 	if err != nil {
 		return Usagef("%v", err)
@@ -107,13 +107,14 @@ func (s Settings) PoolOptions() (pool.Options, error) {
 		return o, Usagef("secret_key_file: %v", err)
 	}
 	if warning != "" {
-		s.warn(warning)
+		s.Warn(warning)
 	}
 	o.Key = key
 	return o, nil
 }
 
-func (s Settings) warn(text string) {
+// Warn writes a warning.
+func (s Settings) Warn(text string) {
 	NewLogger(s.Stderr, s.Program, s.Config.LogFormat).Warn(text)
 }
 

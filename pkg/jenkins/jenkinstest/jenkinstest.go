@@ -52,7 +52,7 @@ const (
 	Starting   Fault = "starting"    // 503 with its own page
 	Login      Fault = "login"       // 302 to the login form
 	MovedTLS   Fault = "moved"       // 301 to https
-	Elsewhere  Fault = "elsewhere"   // 302 to another host, which is Server.Other
+	Elsewhere  Fault = "elsewhere"   // 302 to another host, see Lead
 	BadGateway Fault = "bad-gateway" // 502 of a proxy
 	ProxyPage  Fault = "proxy-page"  // a proxy's own 404
 	WebPage    Fault = "web-page"    // 200 with HTML, not of Jenkins
@@ -65,14 +65,14 @@ const (
 // Server is a controller under a URL that may have a path.
 type Server struct {
 	*httptest.Server
-	Base  string // its URL, ends with /
-	Other string // where Elsewhere leads
+	Base string // its URL, ends with /
 
 	mu     sync.Mutex
 	prefix string
 	builds map[string]Build // by path below Base: "job/a/12/"
 	jobs   map[string]Access
 	fault  Fault
+	other  string // where Elsewhere leads
 	before func(path string)
 	seen   []string
 	tokens int
@@ -118,6 +118,13 @@ func (s *Server) Misbehave(f Fault) {
 	s.fault = f
 }
 
+// Lead says where Elsewhere leads: a URL that ends with a slash.
+func (s *Server) Lead(other string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.other = other
+}
+
 // Before has fn called at the beginning of each request with its path below Base.
 func (s *Server) Before(fn func(path string)) {
 	s.mu.Lock()
@@ -152,9 +159,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		before(path)
 	}
 	s.mu.Lock()
-	fault := s.fault
+	fault, other := s.fault, s.other
 	s.mu.Unlock()
-	if s.misbehave(w, r, fault) {
+	if s.misbehave(w, r, fault, other) {
 		return
 	}
 	w.Header().Set("X-Jenkins", "2.516.3")
@@ -205,7 +212,7 @@ func answer(w http.ResponseWriter, v any) {
 }
 
 // misbehave answers in the fault's way; false when there is none.
-func (s *Server) misbehave(w http.ResponseWriter, r *http.Request, f Fault) bool {
+func (s *Server) misbehave(w http.ResponseWriter, r *http.Request, f Fault, other string) bool {
 	switch f {
 	case Fine:
 		return false
@@ -218,7 +225,7 @@ func (s *Server) misbehave(w http.ResponseWriter, r *http.Request, f Fault) bool
 	case MovedTLS:
 		http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusMovedPermanently)
 	case Elsewhere:
-		http.Redirect(w, r, s.Other+strings.TrimPrefix(r.URL.EscapedPath(), s.prefix)+"?"+r.URL.RawQuery, http.StatusFound)
+		http.Redirect(w, r, other+strings.TrimPrefix(r.URL.EscapedPath(), s.prefix)+"?"+r.URL.RawQuery, http.StatusFound)
 	case BadGateway:
 		http.Error(w, "bad gateway", http.StatusBadGateway)
 	case ProxyPage:
