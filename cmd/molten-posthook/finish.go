@@ -17,6 +17,8 @@ the files that molten-prehook wrote for it. Run it after every build, whatever b
 and does nothing where nothing was checked out. Running it twice, before molten-prehook or beside it is
 safe; a molten-prehook of the same build that comes later is refused.
 
+When the database cannot be reached, the release is kept on this machine, and the next hook there or
+moltenironctl tend makes it.
 With --hold-on-failure the nodes of a build that did not end with SUCCESS stay with it for a post-mortem; the
 last line says until when, and how to give them back before.`
 

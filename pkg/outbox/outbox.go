@@ -68,8 +68,9 @@ func Keep(folders []string, r Release) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// In the order of their names they are in the order of time.
-	name := r.Asked.UTC().Format("20060102T150405.000000000Z") + "-" + rand.Text() + suffix
+	// In the order of their names they are in the order of time. Two of one moment differ, and neither looks
+	// like a token.
+	name := r.Asked.UTC().Format("20060102T150405.000000000Z") + "-" + strings.ToLower(rand.Text()[:12]) + suffix
 	err = errors.New("no folder is known; name one with --outbox")
 	for i, folder := range folders {
 		path, failed := keep(filepath.Join(folder, name), append(text, '\n'))

@@ -101,6 +101,7 @@ type storyKey struct{}
 func connect(e *testscript.Env, url, driver, dsn string) error {
 	s := &story{driver: driver, dsn: dsn, running: map[string]*process{}}
 	e.Values[storyKey{}] = s
+	e.Values[relayKey{}] = map[string]*relay{}
 	e.Defer(func() {
 		for _, p := range s.running {
 			_ = p.cmd.Process.Kill()
@@ -111,6 +112,7 @@ func connect(e *testscript.Env, url, driver, dsn string) error {
 	e.Setenv("MOLTENIRON_CONFIG", "")
 	e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
 	e.Setenv("HOME", e.WorkDir)
+	e.Setenv("MOLTENIRON_OUTBOX", e.WorkDir+"/outbox") // the machine's own is none of a story's business
 	return os.WriteFile(e.WorkDir+"/nodes.yaml", []byte(inventory), 0o600)
 }
 
@@ -154,6 +156,9 @@ func run(t *testing.T, embedded bool, setup func(*testscript.Env) error) {
 			"aborts":  abortAnywhere,
 			"mode":    mode,
 			"stopped": stopped,
+			"relayed": relayed,
+			"down":    down,
+			"up":      up,
 		},
 	})
 }
@@ -281,7 +286,7 @@ func (p *process) said() string {
 func environ(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
-		"PATH", "HOME", "TMPDIR", "WORK", "MOLTENIRON_DATABASE", "MOLTENIRON_CONFIG", "XDG_CONFIG_HOME", "BUILD_NUMBER", "BUILD_ID",
+		"PATH", "HOME", "TMPDIR", "WORK", "MOLTENIRON_DATABASE", "MOLTENIRON_CONFIG", "MOLTENIRON_OUTBOX", "XDG_CONFIG_HOME", "BUILD_NUMBER", "BUILD_ID",
 		"JOB_NAME", "BUILD_TAG", "NODE_NAME", "EXECUTOR_NUMBER", "JENKINS_URL", "BUILD_URL", "TICKET", "WORKSPACE", "WORKSPACE_TMP", "BUILD_RESULT", "BUILD_TIMEOUT",
 	} {
 		env = append(env, name+"="+ts.Getenv(name))
