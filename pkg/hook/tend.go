@@ -167,7 +167,7 @@ func (t *tending) askJenkins(ctx context.Context) error {
 	})
 	answers := t.Jenkins.Ask(ctx, builds, t.Confirm)
 	if ctx.Err() != nil {
-		return nil // Tend tells why
+		return context.Cause(ctx)
 	}
 	var errs []error
 	for _, a := range list {
