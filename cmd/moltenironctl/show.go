@@ -73,6 +73,12 @@ func (a *app) show(ctx context.Context, db *pool.DB, word, format string) error 
 	if len(list) == 0 {
 		return &pool.Error{Class: pool.ErrNotFound, Text: fmt.Sprintf("no node, allocation or owner %q; see moltenironctl status, moltenironctl history", word)}
 	}
+	why := make([]string, len(list))
+	for i := range list {
+		if why[i], err = place(ctx, db, &list[i]); err != nil {
+			return err
+		}
+	}
 	out := a.output()
 	if format != "text" {
 		return out.Data(format, view.NewAllocations(list))
@@ -81,7 +87,7 @@ func (a *app) show(ctx context.Context, db *pool.DB, word, format string) error 
 		if i > 0 {
 			fmt.Fprintln(out)
 		}
-		if err := writeAllocation(out, &list[i]); err != nil {
+		if err := writeAllocation(out, &list[i], why[i]); err != nil {
 			return err
 		}
 	}
@@ -115,18 +121,37 @@ func (a *app) showNode(ctx context.Context, db *pool.DB, n pool.Node, format str
 	return a.recent(ctx, out, db, pool.EventFilter{Node: n.Name}, "NODE")
 }
 
+// place gives an allocation that waits its place in the queue, and says why it waits.
+func place(ctx context.Context, db *pool.DB, al *pool.Allocation) (why string, err error) {
+	if al.State != pool.Waiting {
+		return "", nil
+	}
+	e, err := db.Explain(ctx, pool.ExplainRequest{Owner: al.Owner, Slot: al.Slot})
+	if errors.Is(err, pool.ErrNotFound) { // served meanwhile
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	al.Place = e.Place
+	return e.Reason, nil
+}
+
 func (a *app) showAllocation(ctx context.Context, db *pool.DB, al *pool.Allocation, format string) error {
+	why, err := place(ctx, db, al)
+	if err != nil {
+		return err
+	}
 	out := a.output()
 	if format != "text" {
 		return out.Data(format, view.NewAllocation(al, false))
 	}
-	if err := writeAllocation(out, al); err != nil {
+	if err := writeAllocation(out, al, why); err != nil {
 		return err
 	}
 	return a.recent(ctx, out, db, pool.EventFilter{Allocation: al.ID}, "OWNER")
 }
 
-func writeAllocation(out cli.Output, al *pool.Allocation) error {
+func writeAllocation(out cli.Output, al *pool.Allocation, why string) error {
 	state := string(al.State)
 	if al.EndReason != "" {
 		state += ": " + string(al.EndReason)
@@ -136,7 +161,7 @@ func writeAllocation(out cli.Output, al *pool.Allocation) error {
 	}
 	f := fields{
 		{"allocation", strconv.FormatInt(al.ID, 10)}, {"owner", cli.Printable(al.Owner)}, {"slot", al.Slot}, {"pool", al.Pool}, {"state", state},
-		{"wants", cli.Printable(pool.Describe(al.Groups))}, {"priority", known(int64(al.Priority))}, {"place", known(int64(al.Place))},
+		{"wants", cli.Printable(pool.Describe(al.Groups))}, {"priority", known(int64(al.Priority))}, {"place", known(int64(al.Place))}, {"why", cli.Printable(why)},
 		{"nodes", strings.Join(al.NodeNames(), " ")}, {"queued", since(out, al.QueuedAt)}, {"granted", since(out, al.GrantedAt)},
 		{"claimed", since(out, al.ClaimedAt)}, {"ended", since(out, al.EndedAt)}, {"result", cli.Printable(al.Result)}, {"client", cli.Printable(al.Where)},
 	}

@@ -108,7 +108,9 @@ func (a *app) watch(ctx context.Context, db *pool.DB, o statusOptions) error {
 			b.WriteString("\x1b[H\x1b[2J")
 		}
 		fmt.Fprintf(&b, "%s  %s\n\n", db.URL(), time.Now().UTC().Format(time.RFC3339))
-		if err := a.status(ctx, out, db, o); err != nil {
+		if err := a.status(ctx, out, db, o); ctx.Err() != nil { // the way to end it
+			return nil
+		} else if err != nil {
 			return err
 		}
 		if !screen.Terminal() {
@@ -118,7 +120,7 @@ func (a *app) watch(ctx context.Context, db *pool.DB, o statusOptions) error {
 			return err
 		}
 		select {
-		case <-ctx.Done(): // the way to end it
+		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}

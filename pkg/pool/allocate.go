@@ -420,7 +420,7 @@ func (db *DB) position(ctx context.Context, k *ticket, place int) (Position, err
 	if s.past, err = db.pastDurations(ctx, k.Pool, s); err != nil {
 		return p, err
 	}
-	e := s.explain(i)
+	e, _ := s.explain(i)
 	p.Place, p.Reason, p.Holders, p.Estimate = e.Place, e.Reason, e.Holders, e.Estimate
 	return p, nil
 }

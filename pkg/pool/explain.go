@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func (db *DB) Explain(ctx context.Context, r ExplainRequest) (*Explanation, erro
 	if r.Owner == "" {
 		i = s.insertWhatIf(r)
 	}
-	e := s.explain(i)
+	e, before := s.explain(i)
 	e.Owner, e.Slot = r.Owner, r.Slot
 	for _, g := range e.Groups {
 		e.Steps = append(e.Steps, s.steps(g)...)
@@ -88,8 +89,7 @@ func (db *DB) Explain(ctx context.Context, r ExplainRequest) (*Explanation, erro
 		e.Relax = relaxed(e.Groups, s.nodes, (*nodeRow).inService)
 	}
 	if !e.Now && !s.pool.Paused {
-		used := s.claims(i)
-		e.RelaxNow = relaxed(e.Groups, s.nodes, func(n *nodeRow) bool { return n.free() && !used[n] })
+		e.RelaxNow = relaxed(e.Groups, s.nodes, func(n *nodeRow) bool { return n.free() && !before[n] })
 	}
 	return e, nil
 }
@@ -224,14 +224,16 @@ func needs(groups []Group, nodes []*nodeRow) string {
 	return text
 }
 
-// explain says what the scene shows of the i-th request.
-func (s *scene) explain(i int) *Explanation {
+// explain says what the scene shows of the i-th request; before are the ready nodes that are spoken for
+// before it.
+func (s *scene) explain(i int) (e *Explanation, before map[*nodeRow]bool) {
 	w := s.walk()
 	for _, q := range s.queue[:i] {
 		w.step(q)
 	}
+	before = maps.Clone(w.used)
 	st := w.step(s.queue[i])
-	e := &Explanation{
+	e = &Explanation{
 		Pool: s.pool.Name, Place: i + 1, Groups: s.queue[i].groups, Reason: st.reason, Impossible: st.impossible, Stalled: st.stalled,
 		Now: st.now, Suitable: st.suitable, InMaint: st.inMaint, SetAside: st.setAside, Holders: st.holders, At: s.now,
 	}
@@ -242,7 +244,7 @@ func (s *scene) explain(i int) *Explanation {
 		e.Lacking = matchAmong(e.Groups, s.nodes, (*nodeRow).inService).lacking()
 	}
 	e.Estimate = s.estimate(i)
-	return e
+	return e, before
 }
 
 // steps counts what each requirement of a group leaves.
@@ -264,13 +266,4 @@ func (s *scene) steps(g Group) []Step {
 		})
 	}
 	return steps
-}
-
-// claims walks the queue as a pass does and gives the ready nodes that are spoken for before the i-th.
-func (s *scene) claims(i int) map[*nodeRow]bool {
-	w := s.walk()
-	for _, q := range s.queue[:i] {
-		w.step(q)
-	}
-	return w.used
 }

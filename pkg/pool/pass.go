@@ -2,6 +2,7 @@ package pool
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -347,20 +348,25 @@ func (s *nodeSet) couldFill(groups []Group) bool {
 	return false
 }
 
-// applyGrants writes what the walk decided, in a fixed number of statements. Every write is guarded, so
-// that safety does not rest on the lock.
+// grantBatch is how many grants or nodes one statement writes: SQLite allows 32,766 variables, and a CASE is
+// gone through from its beginning for each row. Almost every pass has fewer.
+const grantBatch = 500
+
+// handOut is a node that goes to an allocation, with its row of allocation_nodes.
+type handOut struct {
+	node, allocation int64
+	row              []any
+}
+
+// applyGrants writes what the walk decided, in a number of statements that does not grow with it but for
+// batches. Every write is guarded, so that safety does not rest on the lock.
 func (t *tx) applyGrants(p *poolRow, grants []grant) error {
 	now := at(t.now)
-	var nodeIDs, allocationIDs, detached []int64
-	var cases, expiries strings.Builder
-	var caseArgs, expiryArgs, rows []any
-	n := 0
+	var detached []int64
+	var out []handOut
 	for _, g := range grants {
-		allocationIDs = append(allocationIDs, g.ID)
 		expires := t.now.Add(seconds(g.LeaseS))
 		t.granted[g.ID] = expires
-		expiries.WriteString(" WHEN ? THEN ?")
-		expiryArgs = append(expiryArgs, g.ID, at(expires))
 		t.dueBy(p.Name, expires)
 		alive := g.AliveUntil.Time
 		if g.Detached {
@@ -371,13 +377,9 @@ func (t *tx) applyGrants(p *poolRow, grants []grant) error {
 		position := 0
 		for i, nodes := range g.match.nodes {
 			for _, node := range nodes {
-				nodeIDs = append(nodeIDs, node.ID)
-				cases.WriteString(" WHEN ? THEN ?")
-				caseArgs = append(caseArgs, node.ID, g.ID)
 				group := g.match.groups[i].Name
-				rows = append(rows, g.ID, position, node.ID, node.Name, group, node.Generation+1, now, node.ID)
+				out = append(out, handOut{node.ID, g.ID, []any{g.ID, position, node.ID, node.Name, group, node.Generation + 1, now, node.ID}})
 				position++
-				n++
 				e := Event{
 					Kind: eventGranted, Pool: p.Name, Node: node.Name, Owner: g.Owner, Slot: g.Slot, Allocation: g.ID,
 					Generation: node.Generation + 1,
@@ -389,19 +391,36 @@ func (t *tx) applyGrants(p *poolRow, grants []grant) error {
 			}
 		}
 	}
-	args := append(append([]any{now}, expiryArgs...), allocationIDs)
-	if err := t.want(len(allocationIDs), `UPDATE allocations SET state = 'granted', granted_at = ?, expires_at = CASE id`+expiries.String()+` END
-		WHERE id IN (?) AND state = 'waiting'`, args...); err != nil {
-		return err
+	for batch := range slices.Chunk(grants, grantBatch) {
+		ids := make([]int64, len(batch))
+		args := []any{now}
+		for i, g := range batch {
+			ids[i] = g.ID
+			args = append(args, g.ID, at(t.granted[g.ID]))
+		}
+		if err := t.want(len(ids), `UPDATE allocations SET state = 'granted', granted_at = ?, expires_at = CASE id`+
+			strings.Repeat(" WHEN ? THEN ?", len(ids))+` END WHERE id IN (?) AND state = 'waiting'`, append(args, ids)...); err != nil {
+			return err
+		}
 	}
-	args = append(append([]any{now}, caseArgs...), nodeIDs)
-	if err := t.want(n, `UPDATE nodes SET status = 'allocated', status_since = ?, generation = generation + 1,
-		allocation_id = CASE id`+cases.String()+` END WHERE id IN (?) AND status = 'ready' AND maintenance = 0 AND allocation_id IS NULL`, args...); err != nil {
-		return err
-	}
-	if err := t.want(n, `INSERT INTO allocation_nodes (allocation_id, position, node_id, node, group_name, generation, granted_at, open_node)
-		VALUES `+values(n, 8), rows...); err != nil {
-		return err
+	for batch := range slices.Chunk(out, grantBatch) {
+		ids := make([]int64, len(batch))
+		args := []any{now}
+		var rows []any
+		for i, h := range batch {
+			ids[i] = h.node
+			args = append(args, h.node, h.allocation)
+			rows = append(rows, h.row...)
+		}
+		if err := t.want(len(ids), `UPDATE nodes SET status = 'allocated', status_since = ?, generation = generation + 1,
+			allocation_id = CASE id`+strings.Repeat(" WHEN ? THEN ?", len(ids))+` END
+			WHERE id IN (?) AND status = 'ready' AND maintenance = 0 AND allocation_id IS NULL`, append(args, ids)...); err != nil {
+			return err
+		}
+		if err := t.want(len(ids), `INSERT INTO allocation_nodes (allocation_id, position, node_id, node, group_name, generation, granted_at, open_node)
+			VALUES `+values(len(ids), 8), rows...); err != nil {
+			return err
+		}
 	}
 	if len(detached) > 0 {
 		// Guarded: one that is taken up at this moment lives by its client's heartbeat.

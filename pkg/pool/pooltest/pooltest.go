@@ -48,6 +48,7 @@ var areas = []area{
 	{"explain", explainCases},
 	{"recover", recoverCases},
 	{"history", historyCases},
+	{"large", largeCases},
 }
 
 // Run runs all cases on an engine, side by side.
