@@ -50,7 +50,7 @@ the same nodes it leaves theirs as they are.`,
 				if err := staged.Commit(); err != nil {
 					return err
 				}
-				a.say("wrote %s to %s", count(len(nodes), "node"), file)
+				a.say("wrote %s to %s", nodeCount(len(nodes)), file)
 				return nil
 			})
 		},

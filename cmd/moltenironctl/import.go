@@ -115,7 +115,7 @@ func confirmPrune(ctx context.Context, db *pool.DB, inv *inventory.Inventory) er
 	if len(gone) > maxNamed {
 		names = fmt.Sprintf("%s and %d more", strings.Join(gone[:maxNamed], ", "), len(gone)-maxNamed)
 	}
-	return cli.Usagef("--prune would remove %s: %s; add --yes to do it", count(len(gone), "node"), names)
+	return cli.Usagef("--prune would remove %s: %s; add --yes to do it", nodeCount(len(gone)), names)
 }
 
 // listChanges prints what an import would do, a line each.
@@ -143,17 +143,17 @@ func imported(inv *inventory.Inventory, changes []pool.Change, dry bool) string 
 	if dry {
 		verb = "would import"
 	}
-	text := fmt.Sprintf("%s %s: %s new, %d changed, %d as they were", verb, inv.Name, count(kinds["add"], "node"), kinds["change"], same)
+	text := fmt.Sprintf("%s %s: %s new, %d changed, %d as they were", verb, inv.Name, nodeCount(kinds["add"]), kinds["change"], same)
 	if n := kinds["remove"]; n > 0 {
 		text += fmt.Sprintf(", %d removed", n)
 	}
 	return text
 }
 
-// count writes a number with its noun.
-func count(n int, noun string) string {
+// nodeCount writes a number of nodes.
+func nodeCount(n int) string {
 	if n == 1 {
-		return "1 " + noun
+		return "1 node"
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%d nodes", n)
 }

@@ -330,7 +330,7 @@ func poolSummary(out cli.Output, p pool.PoolInfo, nodes []pool.Node) string {
 	if p.Waiting > 0 {
 		parts = append(parts, fmt.Sprintf("%d waiting", p.Waiting))
 	}
-	text := fmt.Sprintf("pool %s: %s", p.Name, count(total, "node"))
+	text := fmt.Sprintf("pool %s: %s", p.Name, nodeCount(total))
 	if len(parts) > 0 {
 		text += ": " + strings.Join(parts, ", ")
 	}

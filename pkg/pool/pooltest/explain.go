@@ -92,8 +92,8 @@ var explainCases = []testCase{
 	{"an estimate rests on past builds of the job that took longer than the holder has by now", func(w *world) {
 		w.policy("default", "lease=10h")
 		w.add("n")
-		for i, took := range []time.Duration{10, 20, 30, 40} {
-			w.ran(fmt.Sprint("past", i), "nightly", took*time.Minute)
+		for i, minutes := range []int{10, 20, 30, 40} {
+			w.ran(fmt.Sprint("past", i), "nightly", time.Duration(minutes)*time.Minute)
 		}
 		held := w.hold(one("holder", ofJob("nightly")))
 		w.queue(one("waiter"))
