@@ -195,7 +195,7 @@ type grant struct {
 // request that cannot be met yet has the nodes that suit it set aside, if the pool's working nodes could
 // ever fill it, so that later ones do not starve it. With fresh it considers only these nodes, which
 // were just freed: whoever waits could not use the others, or they were set aside for a request of
-// several nodes, for which the walk starts again with all.
+// several nodes. If one of those could use a fresh node, the walk starts again with all.
 func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
 	if p.Paused {
 		return nil
@@ -278,17 +278,17 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 			if err != nil {
 				return nil, false, err
 			}
+			if m.size == 0 {
+				v.done = true
+				continue
+			}
+			if fresh != nil && m.want > 1 {
+				return nil, true, nil // some of the others may be set aside for it, and be cheaper
+			}
 			if m.complete() {
 				grants = append(grants, grant{q, m})
 				shares.take(q.JobKey, m.want)
 			} else {
-				if m.size == 0 {
-					v.done = true
-					continue
-				}
-				if fresh != nil {
-					return nil, true, nil
-				}
 				if working == nil {
 					if working, err = t.poolNodes(p.Name, true); err != nil {
 						return nil, false, err
