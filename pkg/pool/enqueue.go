@@ -166,7 +166,14 @@ func (db *DB) takeUp(ctx context.Context, k *ticket, token secret.Text) error {
 	if db.classify(err) == classDuplicate {
 		return db.busyOwner(ctx, k)
 	}
-	return err
+	before := found.allocation()
+	if err != nil || jobKey(before.Labels) == jobKey(k.Labels) {
+		return err
+	}
+	// From now on the nodes count for another job, so the first may have more.
+	return db.poolStory(ctx, k.Pool, func(t *tx, p *poolRow) error {
+		return t.pass(p, nil, p.MaxPerJobPct < 100)
+	})
 }
 
 // busyOwner makes the error for an owner and slot that have an active allocation.
