@@ -93,6 +93,9 @@ func (w *world) faults() []string {
 		}
 	}
 	faults = append(faults, trailFaults(events)...)
+	if w.modelled {
+		return faults
+	}
 	faults = append(faults, w.orderFaults(nodes, allocations)...)
 	for _, p := range pools {
 		queue, err := w.db.Queue(w.ctx, p.Name)

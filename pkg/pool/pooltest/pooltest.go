@@ -59,7 +59,7 @@ func Run(t *testing.T, engine Engine) {
 			for _, c := range a.cases {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
-					c.run(newWorld(t, engine))
+					c.run(newWorld(t, engine(t)))
 				})
 			}
 		})

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,10 +58,19 @@ func (c *clock) tended() bool {
 	return !moved
 }
 
+// tb is what a world needs of its test: a *testing.T has it, and so has the *rapid.T of a random walk.
+type tb interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Failed() bool
+	Cleanup(fn func())
+}
+
 // world is what a case works with: a database of its own, the clock, and clients. Its methods end the
 // case when what they do fails, except those that are named after a failure.
 type world struct {
-	*testing.T
+	tb
 	ctx   context.Context
 	clock *clock
 	db    *pool.DB
@@ -73,12 +81,14 @@ type world struct {
 	handles []*pool.DB
 	clients []*client
 	seen    map[int64]bool // allocations whose grant was audited
+
+	modelled bool // a model watches who is served, and knows more of it than the audit
 }
 
-func newWorld(t *testing.T, engine Engine) *world {
+func newWorld(t tb, urls []string) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	// A round second in the winter of no daylight saving: errors are easier to read.
-	w := &world{T: t, ctx: ctx, clock: &clock{now: time.Date(2030, 1, 15, 12, 0, 0, 0, time.UTC)}, urls: engine(t)}
+	w := &world{tb: t, ctx: ctx, clock: &clock{now: time.Date(2030, 1, 15, 12, 0, 0, 0, time.UTC)}, urls: urls}
 	w.seen = map[int64]bool{}
 	t.Cleanup(func() {
 		if !t.Failed() {
