@@ -129,7 +129,7 @@ type ExtendRequest struct {
 // Extend makes a lease longer. It is *TakenBackError when the nodes were taken back before, ErrNotFound
 // when the owner holds nothing, ErrConflict when the pool's max_lease is reached.
 func (db *DB) Extend(ctx context.Context, r ExtendRequest) (*Allocation, error) {
-	if r.Lease < time.Second || r.Lease > maxSeconds || r.Lease%time.Second != 0 {
+	if r.Lease < time.Second || r.Lease > maxSpan || r.Lease%time.Second != 0 {
 		return nil, fail(ErrInvalid, "lease %s is not in whole seconds between 1s and ten years", r.Lease)
 	}
 	row, err := db.claimedRow(ctx, r.Token, r.Owner, r.Slot)

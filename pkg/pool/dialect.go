@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -123,9 +122,4 @@ func classifySQLite(err error) class {
 		return classLost
 	}
 	return classOther
-}
-
-// isContext reports whether err is the end of a context rather than the database's word.
-func isContext(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -19,7 +19,7 @@ func (db *DB) Enqueue(ctx context.Context, r Request, wait time.Duration) (*Allo
 	if err != nil {
 		return nil, err
 	}
-	if wait < time.Second || wait > maxSeconds {
+	if wait < time.Second || wait > maxSpan {
 		return nil, fail(ErrInvalid, "a ticket lives for its wait: %s is not between 1s and ten years", wait)
 	}
 	k := newTicket(r)

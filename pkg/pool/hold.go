@@ -25,7 +25,7 @@ type HoldRequest struct {
 // longer stays as it is, unless the build is over. Release ends the hold. *TakenBackError when the nodes were
 // taken back before, ErrNotFound when the owner holds nothing, ErrConflict when nobody holds the node.
 func (db *DB) Hold(ctx context.Context, r HoldRequest) (*Allocation, error) {
-	if r.For < time.Second || r.For > maxSeconds || r.For%time.Second != 0 {
+	if r.For < time.Second || r.For > maxSpan || r.For%time.Second != 0 {
 		return nil, fail(ErrInvalid, "a hold of %s is not in whole seconds between 1s and ten years", r.For)
 	}
 	if r.Reason == "" {

@@ -18,8 +18,8 @@ func newMatching(groups []Group) *matching {
 
 func (m *matching) complete() bool { return m.size == m.want }
 
-// offer reports whether the node was kept.
-func (m *matching) offer(n *nodeRow) bool {
+// offer keeps the node if it helps.
+func (m *matching) offer(n *nodeRow) {
 	suits := make([]bool, len(m.groups))
 	any := false
 	for i, g := range m.groups {
@@ -27,15 +27,14 @@ func (m *matching) offer(n *nodeRow) bool {
 		any = any || suits[i]
 	}
 	if !any {
-		return false
+		return
 	}
 	m.suits[n] = suits
-	if !m.place(n, make([]bool, len(m.groups))) {
+	if m.place(n, make([]bool, len(m.groups))) {
+		m.size++
+	} else {
 		delete(m.suits, n)
-		return false
 	}
-	m.size++
-	return true
 }
 
 // place puts n into a group that it suits, moving others along where that makes room.

@@ -157,8 +157,8 @@ func (p *Policy) Set(c FieldChange) error {
 	return fmt.Errorf("a pool has no field %q; its fields are %s", c.Field, policyFieldNames())
 }
 
-// maxSeconds keeps every moment that a policy leads to within what DATETIME can say.
-const maxSeconds = 10 * 365 * 24 * time.Hour
+// maxSpan keeps every moment that a policy leads to within what DATETIME can say.
+const maxSpan = 10 * 365 * 24 * time.Hour
 
 // problems lists what is impossible in a policy.
 func (p Policy) problems() []string {
@@ -177,10 +177,10 @@ func (p Policy) problems() []string {
 	bad(p.PickUp < time.Second, "pick_up %s is shorter than 1s", p.PickUp)
 	bad(p.Grace < 0, "grace %s is negative", p.Grace)
 	for _, d := range []time.Duration{p.MaxLease, p.Grace, p.Ageing, p.CleanLimit, p.PickUp, p.MaxHold} {
-		bad(d > maxSeconds, "%s is longer than ten years", d)
+		bad(d > maxSpan, "%s is longer than ten years", d)
 	}
 	bad(p.MaxPriority < 0 || p.MaxPriority > 1_000_000, "max_priority %d is not between 0 and 1000000", p.MaxPriority)
-	bad(time.Duration(p.MaxPriority) > maxSeconds/max(p.Ageing, 1), "max_priority times ageing is longer than ten years")
+	bad(time.Duration(p.MaxPriority) > maxSpan/max(p.Ageing, 1), "max_priority times ageing is longer than ten years")
 	for _, pct := range []struct {
 		name  string
 		value int

@@ -34,7 +34,7 @@ func (r Request) normalize() (Request, error) {
 		return r, fail(ErrInvalid, "the request asks for no node; a count is 1 or more")
 	case len(r.Groups) > maxGroups:
 		return r, fail(ErrInvalid, "the request has more than %d groups", maxGroups)
-	case r.Lease < 0 || r.Lease > maxSeconds:
+	case r.Lease < 0 || r.Lease > maxSpan:
 		return r, fail(ErrInvalid, "lease %s is not between 0 and ten years", r.Lease)
 	case r.Lease%time.Second != 0:
 		return r, fail(ErrInvalid, "lease %s is not in whole seconds", r.Lease)

@@ -53,12 +53,12 @@ func ParseURL(raw string) (URL, error) {
 }
 
 func parseMySQLURL(rest string) (URL, error) {
-	bad := func(format string, args ...any) (URL, error) {
-		return URL{}, fail(ErrInvalid, "database URL mysql:…: "+format+"; write mysql://USER@HOST/DATABASE", args...)
+	bad := func(format string, args ...any) error {
+		return fail(ErrInvalid, "database URL mysql:…: "+format+"; write mysql://USER@HOST/DATABASE", args...)
 	}
 	rest, ok := strings.CutPrefix(rest, "//")
 	if !ok {
-		return bad("// is missing")
+		return URL{}, bad("// is missing")
 	}
 	var u URL
 	rest, query, _ := strings.Cut(rest, "?")
@@ -67,26 +67,26 @@ func parseMySQLURL(rest string) (URL, error) {
 		rest = rest[i+1:]
 		var err error
 		if u.User, err = url.PathUnescape(user); err != nil {
-			return bad("the user name has a broken %%-escape")
+			return URL{}, bad("the user name has a broken %%-escape")
 		}
 		plain, err := url.PathUnescape(password)
 		if err != nil {
-			return bad("the password has a broken %%-escape")
+			return URL{}, bad("the password has a broken %%-escape")
 		}
 		u.Password = secret.New(plain)
 	}
 	hosts, database, _ := strings.Cut(rest, "/")
 	var err error
 	if u.Database, err = url.PathUnescape(database); err != nil || strings.Contains(u.Database, "/") {
-		return bad("%q is no database name", database)
+		return URL{}, bad("%q is no database name", database)
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return bad("what follows ? is not readable")
+		return URL{}, bad("what follows ? is not readable")
 	}
 	for key := range values {
 		if key != "socket" {
-			return bad("unknown option %q; the one option is socket", key)
+			return URL{}, bad("unknown option %q; the one option is socket", key)
 		}
 	}
 	u.Socket = values.Get("socket")
@@ -96,7 +96,7 @@ func parseMySQLURL(rest string) (URL, error) {
 	for host := range strings.SplitSeq(hosts, ",") {
 		hostport, err := parseHost(host)
 		if err != "" {
-			return bad("%s", err)
+			return URL{}, bad("%s", err)
 		}
 		u.Hosts = append(u.Hosts, hostport)
 	}

@@ -31,7 +31,7 @@ func (w *world) audit() {
 		if time.Now().After(limit) {
 			w.Fatalf("the database is not as it must be:\n%s", strings.Join(faults, "\n"))
 		}
-		time.Sleep(50 * time.Millisecond)
+		w.pause(50 * time.Millisecond)
 	}
 }
 

@@ -477,7 +477,15 @@ func (w *world) eventually(what string, reached func() bool) {
 		if time.Now().After(limit) {
 			w.Fatalf("it never comes to that: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		w.pause(5 * time.Millisecond)
+	}
+}
+
+// pause lets the clients do something before the next look.
+func (w *world) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-w.ctx.Done():
 	}
 }
 
