@@ -96,7 +96,7 @@ func (w *world) faults() []string {
 	if w.modelled {
 		return faults
 	}
-	faults = append(faults, w.orderFaults(nodes, allocations)...)
+	faults = append(faults, w.orderFaults(pools, nodes, allocations)...)
 	for _, p := range pools {
 		queue, err := w.db.Queue(w.ctx, p.Name)
 		w.ok(err)
@@ -159,8 +159,14 @@ func trailFaults(events []pool.Event) []string {
 }
 
 // orderFaults says which grants since the last audit were at the cost of somebody who was before.
-func (w *world) orderFaults(nodes []pool.Node, allocations []pool.Allocation) []string {
+func (w *world) orderFaults(pools []pool.PoolInfo, nodes []pool.Node, allocations []pool.Allocation) []string {
 	var faults []string
+	ageing := map[string]time.Duration{}
+	for _, p := range pools {
+		ageing[p.Name] = p.Policy.Ageing
+	}
+	// No case changes the ageing of a pool in which somebody waits.
+	rank := func(a pool.Allocation) time.Time { return a.QueuedAt.Add(-time.Duration(a.Priority) * ageing[a.Pool]) }
 	for _, a := range allocations {
 		if a.GrantedAt.IsZero() || w.seen[a.ID] {
 			continue
@@ -182,11 +188,6 @@ func (w *world) orderFaults(nodes []pool.Node, allocations []pool.Allocation) []
 		}
 	}
 	return faults
-}
-
-// rank is the place in the queue in the default ageing, in which all cases with priorities stay.
-func rank(a pool.Allocation) time.Time {
-	return a.QueuedAt.Add(-time.Duration(a.Priority) * pool.DefaultPolicy().Ageing)
 }
 
 // idleFaults says who waits in a pool's queue and could be served. It takes every ready node that suits

@@ -310,7 +310,8 @@ type client struct {
 	first  chan pool.Position
 	done   chan struct{}
 	cancel context.CancelFunc
-	told   []pool.Position // by a live client; read when it is done
+	places chan int        // told, while somebody reads them
+	told   []pool.Position // read when it is done
 	a      *pool.Allocation
 	err    error
 }
@@ -337,6 +338,7 @@ func (w *world) start(r pool.Request, wait time.Duration, held bool, db *pool.DB
 	ctx, cancel := context.WithCancel(w.ctx)
 	c := &client{
 		w: w, owner: r.Owner, gate: make(chan struct{}), first: make(chan pool.Position, 1), done: make(chan struct{}), cancel: cancel,
+		places: make(chan int, 100),
 	}
 	if !held {
 		c.goOn()
@@ -345,6 +347,10 @@ func (w *world) start(r pool.Request, wait time.Duration, held bool, db *pool.DB
 		c.told = append(c.told, p)
 		if len(c.told) == 1 {
 			c.first <- p
+		}
+		select {
+		case c.places <- p.Place:
+		default:
 		}
 		<-c.gate
 	}}
@@ -380,10 +386,35 @@ func (c *client) result() (*pool.Allocation, error) {
 	return c.a, c.err
 }
 
+// tells lets the client go on and waits until it is told this place.
+func (c *client) tells(place int) {
+	c.w.Helper()
+	c.goOn()
+	for limit := time.After(patience); ; {
+		select {
+		case p := <-c.places:
+			if p == place {
+				return
+			}
+		case <-limit:
+			c.w.Fatalf("%s is never told that it is at %d", c.owner, place)
+		}
+	}
+}
+
 // granted lets the client go on and has it get its nodes.
 func (c *client) granted() *pool.Allocation {
 	c.w.Helper()
 	a, err := c.result()
+	c.w.ok(err)
+	return a
+}
+
+// claimed is granted, and has the client claim them.
+func (c *client) claimed() *pool.Allocation {
+	c.w.Helper()
+	a := c.granted()
+	_, err := c.w.db.Claim(c.w.ctx, a.Token)
 	c.w.ok(err)
 	return a
 }
