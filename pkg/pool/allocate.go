@@ -94,7 +94,7 @@ func (db *DB) allocate(ctx context.Context, k *ticket, enter func(context.Contex
 		return nil, err
 	}
 	own, err := db.serve(ctx, k, o.Wait <= 0, true)
-	if err == nil && own.State == Waiting {
+	if err == nil && (own.State == Waiting || own.lapsed()) {
 		own, err = db.wait(ctx, k, deadline, o)
 	}
 	if err != nil {
@@ -118,6 +118,13 @@ func (db *DB) granted(ctx context.Context, k *ticket, own ownState) (*Allocation
 
 // ownState is what a client reads of its own allocation.
 type ownState struct{ allocationRow }
+
+// lapsed: it was ended because no sign of life was seen, which its client, alive, need not accept.
+func (o ownState) lapsed() bool { return o.State == Ended && o.EndReason == EndLapsed }
+
+func (k *ticket) takenOver() error {
+	return fail(ErrConflict, "the ticket of %q was taken over by a newer client of the same owner and slot", k.Owner)
+}
 
 func (db *DB) endedError(k *ticket, own ownState) error {
 	switch own.EndReason {
@@ -149,7 +156,9 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			allocationRow
 		}
 		if err := t.Get(&row, `SELECT `+poolColumns+`, `+allocationColumns+` FROM allocations a
-			JOIN pools p ON p.name = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ?`, k.id); err != nil {
+			JOIN pools p ON p.name = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ? AND a.token = ?`, k.id, k.tokenKey); errors.Is(err, sql.ErrNoRows) {
+			return k.takenOver()
+		} else if err != nil {
 			return err
 		}
 		own = ownState{row.allocationRow}
@@ -157,6 +166,7 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			t.dueBy(k.Pool, row.AliveUntil.Time)
 		}
 		if own.State != Waiting {
+			t.dueBy(k.Pool, own.AliveUntil.Time) // a ticket that was granted lived longer than its client may
 			return nil
 		}
 		p := &row.poolRow
@@ -206,13 +216,16 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			t.dueBy(p.Name, row.AliveUntil.Time)
 			return nil
 		}
-		// A tombstone may have ended it within the walk; then it is gone from the queue already.
-		var still State
-		if err := t.Get(&still, `SELECT state FROM allocations WHERE id = ?`, k.id); err != nil {
+		// A tombstone, or an outage, may have ended it within the pass; then it is gone from the queue already.
+		var still struct {
+			State     State     `db:"state"`
+			EndReason EndReason `db:"end_reason"`
+		}
+		if err := t.Get(&still, `SELECT state, end_reason FROM allocations WHERE id = ?`, k.id); err != nil {
 			return err
 		}
-		if still != Waiting {
-			own.State, own.EndReason = Ended, EndClosed
+		if still.State != Waiting {
+			own.State, own.EndReason = still.State, still.EndReason
 			return nil
 		}
 		own.State, own.EndReason, own.EndDetail = Ended, reason, detail
@@ -276,12 +289,12 @@ const (
 // pollRow is the one statement of a look.
 type pollRow struct {
 	allocationRow
-	TokenKey *string `db:"token"`
-	RankAt   stamp   `db:"rank_at"`
-	Version  int64   `db:"version"`
-	NextDue  stamp   `db:"next_due"`
-	LastNow  stamp   `db:"last_now"`
-	Clock    stamp   `db:"clock"`
+	TokenKey string `db:"token"`
+	RankAt   stamp  `db:"rank_at"`
+	Version  int64  `db:"version"`
+	NextDue  stamp  `db:"next_due"`
+	LastNow  stamp  `db:"last_now"`
+	Clock    stamp  `db:"clock"`
 }
 
 // wait looks at the own row until it no longer waits or the deadline has come, keeps the heartbeat, and
@@ -297,40 +310,45 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 			return ownState{}, err
 		}
 		now := db.laterOf(db.machineClock(), row.Clock, row.LastNow)
+		own := ownState{row.allocationRow}
 		switch {
-		case row.State == Ended && row.EndReason == EndLapsed:
+		case row.TokenKey != k.tokenKey:
+			return own, k.takenOver()
+		case own.lapsed() && time.Until(deadline) <= 0:
+			own.EndReason = EndTimeout // which it had come to as well
+			return own, nil
+		case own.lapsed():
 			// An outage longer than a heartbeat: the client lives, so it gets its place back.
 			again := newTicket(k.Request)
 			again.queuedAt = k.queuedAt
 			*k = *again
 			if err := db.enqueue(ctx, k, deadline); err != nil {
-				return ownState{}, err
+				return own, err
 			}
-			own, err := db.serve(ctx, k, false, false)
-			if err != nil || own.State != Waiting {
+			own, err := db.serve(ctx, k, false, true)
+			if err != nil || own.State != Waiting && !own.lapsed() {
 				return own, err
 			}
 			continue
-		case row.State != Waiting && row.State != Ended && (row.TokenKey == nil || *row.TokenKey != k.tokenKey):
-			return ownState{}, fail(ErrConflict, "the ticket of %q was taken over by a newer client of the same owner and slot", k.Owner)
-		case row.State != Waiting:
-			return ownState{row.allocationRow}, nil
+		case own.State != Waiting:
+			return own, nil
 		}
-		if !row.NextDue.IsZero() && !row.NextDue.After(now) {
-			own, err := db.serve(ctx, k, false, false)
-			if err != nil || own.State != Waiting {
+		// First the sign of life: who wakes up after an outage must not take back its own ticket.
+		if row.AliveUntil.Sub(now) < beatBefore {
+			if _, err := db.beat(ctx, k, now); err != nil {
 				return own, err
 			}
 		}
-		if row.AliveUntil.Sub(now) < beatBefore {
-			if err := db.beat(ctx, k, now); err != nil {
-				return ownState{}, err
+		if !row.NextDue.IsZero() && !row.NextDue.After(now) {
+			own, err := db.serve(ctx, k, false, false)
+			if err != nil || own.State != Waiting && !own.lapsed() {
+				return own, err
 			}
 		}
 		if row.Version != version {
 			version = row.Version
 			if place, err = db.place(ctx, k, row.RankAt); err != nil {
-				return ownState{}, err
+				return own, err
 			}
 		}
 		if o.Progress != nil {
@@ -338,7 +356,7 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 			if toldAt.IsZero() || minute || place != told.Place {
 				p, err := db.position(ctx, k, place)
 				if err != nil {
-					return ownState{}, err
+					return own, err
 				}
 				p.Waited = now.Sub(row.QueuedAt.Time)
 				o.Progress(p)
@@ -349,21 +367,24 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 		pause = time.Duration((0.8 + 0.4*rand.Float64()) * float64(pause)) //nolint:gosec // jitter is no secret
 		left := time.Until(deadline)
 		if left <= 0 {
-			return db.serve(ctx, k, true, false)
+			own, err := db.serve(ctx, k, true, false)
+			if err != nil || !own.lapsed() {
+				return own, err
+			}
 		}
-		pause = min(pause, left)
+		pause = min(pause, max(left, 0))
 		if pause > holdConn {
 			db.dropIdle()
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return ownState{}, db.ended(ctx, err)
+			return own, db.ended(ctx, err)
 		}
 	}
 }
 
 func (db *DB) look(ctx context.Context, k *ticket) (pollRow, error) {
 	var row pollRow
-	err := db.get(ctx, &row, `SELECT `+allocationColumns+`, w.token, a.rank_at, l.version, l.next_due, l.last_now, `+db.dialect.clock+` AS clock
+	err := db.get(ctx, &row, `SELECT `+allocationColumns+`, a.token, a.rank_at, l.version, l.next_due, l.last_now, `+db.dialect.clock+` AS clock
 		FROM allocations a JOIN pool_locks l ON l.pool = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ?`, k.id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row, fail(ErrNotFound, "the allocation of %q is gone from the database", k.Owner)
@@ -373,13 +394,18 @@ func (db *DB) look(ctx context.Context, k *ticket) (pollRow, error) {
 
 // beat is the sign of life, in one statement; it is guarded by the token, so that a client whose ticket
 // was taken over does not keep it alive.
-func (db *DB) beat(ctx context.Context, k *ticket, now time.Time) error {
-	return db.retry(ctx, defaultPatience, func(bool) error {
-		alive := now.Add(k.aliveFor)
-		_, err := db.sql.ExecContext(ctx, `UPDATE waiters SET alive_until = ? WHERE allocation_id = ? AND token = ?`, at(alive), k.id, k.tokenKey)
-		k.aliveTill = alive
+func (db *DB) beat(ctx context.Context, k *ticket, now time.Time) (lives bool, err error) {
+	err = db.retry(ctx, defaultPatience, func(bool) error {
+		result, err := db.sql.ExecContext(ctx, `UPDATE waiters SET alive_until = ? WHERE allocation_id = ? AND token = ?`,
+			at(now.Add(k.aliveFor)), k.id, k.tokenKey)
+		if err != nil {
+			return err
+		}
+		rows, err := result.RowsAffected()
+		lives = rows > 0
 		return err
 	})
+	return lives, err
 }
 
 // place counts who is before a ticket, itself included.

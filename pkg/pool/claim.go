@@ -74,7 +74,8 @@ func (db *DB) Claim(ctx context.Context, token secret.Text) (*Allocation, error)
 	return claimed, err
 }
 
-// Beat renews the heartbeat of a granted allocation whose client takes its time before the claim.
+// Beat renews the heartbeat of a granted allocation whose client takes its time before the claim. It is
+// ErrConflict when the allocation has none: it was claimed, it ended, or the token is not its any more.
 func (db *DB) Beat(ctx context.Context, token secret.Text) error {
 	key := hashKey(token.Reveal())
 	var row struct {
@@ -89,7 +90,15 @@ func (db *DB) Beat(ctx context.Context, token secret.Text) error {
 		return err
 	}
 	now := db.laterOf(db.machineClock(), row.Clock, row.LastNow)
-	return db.beat(ctx, &ticket{id: row.ID, tokenKey: key, aliveFor: heartbeat}, now)
+	lives, err := db.beat(ctx, &ticket{id: row.ID, tokenKey: key, aliveFor: heartbeat}, now)
+	if err != nil || lives {
+		return err
+	}
+	a, err := db.Allocation(ctx, row.ID)
+	if err != nil {
+		return err
+	}
+	return fail(ErrConflict, "the allocation of %q has no heartbeat: it is %s %s", a.Owner, a.State, a.EndReason)
 }
 
 // Adopt gives a claimed allocation, with its BMC passwords, to who presents its token for the same owner

@@ -86,7 +86,7 @@ func (db *DB) Ticket(ctx context.Context, token secret.Text) (*QueuedRequest, er
 		return nil, err
 	}
 	a := found.allocation()
-	k := &ticket{Request: Request{Owner: a.Owner, Slot: a.Slot, Pool: a.Pool, Groups: found.groups, Labels: a.Labels}, id: a.ID}
+	k := &ticket{Request: Request{Owner: a.Owner, Slot: a.Slot, Pool: a.Pool, Groups: found.groups, Labels: a.Labels}, id: a.ID, tokenKey: hashKey(token.Reveal())}
 	if found.State == Waiting {
 		own, err := db.serve(ctx, k, false, false)
 		if err == nil && own.State == Ended {
@@ -156,7 +156,7 @@ func (db *DB) takeUp(ctx context.Context, k *ticket, token secret.Text) error {
 			lease, at(t.now.Add(seconds(lease))), found.ID, oldKey); err != nil {
 			return err
 		}
-		k.id, k.queuedAt, k.aliveTill, k.Lease = found.ID, found.QueuedAt, alive, seconds(lease)
+		k.id, k.queuedAt, k.Lease = found.ID, found.QueuedAt, seconds(lease)
 		t.event(Event{
 			Kind: eventTakenUp, Pool: k.Pool, Owner: k.Owner, Slot: k.Slot, Allocation: k.id,
 			Detail: map[string]any{"where": k.Where, "from": found.Owner},

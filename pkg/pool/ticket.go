@@ -75,14 +75,13 @@ func checkOwner(owner, slot string) error {
 // ticket is a client's side of its allocation.
 type ticket struct {
 	Request
-	id        int64
-	token     secret.Text
-	tokenKey  string
-	groups    string // stored form
-	queuedAt  stamp  // zero: now; else the place that it had before an outage
-	detached  bool
-	aliveFor  time.Duration
-	aliveTill time.Time // as last written, by the database's clock
+	id       int64
+	token    secret.Text
+	tokenKey string
+	groups   string // stored form
+	queuedAt stamp  // zero: now; else the place that it had before an outage
+	detached bool
+	aliveFor time.Duration
 }
 
 func newTicket(r Request) *ticket {
@@ -131,7 +130,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 			k.id, k.tokenKey, at(alive), k.detached, k.Where); err != nil {
 			return err
 		}
-		k.queuedAt, k.aliveTill = queued, alive
+		k.queuedAt = queued
 		t.event(Event{
 			Kind: eventQueued, Pool: k.Pool, Owner: k.Owner, Slot: k.Slot, Allocation: k.id,
 			Detail: map[string]any{"count": countNodes(k.Groups), "priority": priority, "where": k.Where},
@@ -299,7 +298,7 @@ func (db *DB) takeOver(ctx context.Context, k *ticket, other *allocationRow, old
 		if n == 0 {
 			return errRaced
 		}
-		k.id, k.queuedAt, k.aliveTill = other.ID, other.QueuedAt, alive
+		k.id, k.queuedAt = other.ID, other.QueuedAt
 		t.event(Event{Kind: eventTakenOver, Pool: k.Pool, Owner: k.Owner, Slot: k.Slot, Allocation: k.id, Detail: map[string]any{"where": k.Where}})
 		return nil
 	})
