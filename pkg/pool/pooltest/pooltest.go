@@ -38,6 +38,8 @@ var areas = []area{
 	{"allocate", allocateCases},
 	{"queue", queueCases},
 	{"set aside", setAsideCases},
+	{"hand-over", handOverCases},
+	{"heartbeat", heartbeatCases},
 	{"release", releaseCases},
 	{"tombstone", tombstoneCases},
 	{"lease", leaseCases},
