@@ -104,12 +104,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 		if p.ClosedAt.After(t.now.Add(-tombstoneLife)) {
 			return closedError(k.Owner)
 		}
-		lease := int64(k.Lease / time.Second)
-		if lease == 0 {
-			lease = p.LeaseS
-		}
-		lease = min(lease, p.MaxLeaseS)
-		priority := max(min(k.Priority, p.MaxPriority), -p.MaxPriority)
+		lease, priority := p.allows(k.Request)
 		queued := k.queuedAt
 		if queued.IsZero() || queued.After(t.now) {
 			queued = at(t.now)
@@ -165,6 +160,15 @@ func jobKey(labels map[string]string) string {
 
 func closedError(owner string) error {
 	return fail(ErrConflict, "owner %q is closed: its post-hook has run already, so nothing is checked out for it", owner)
+}
+
+// allows says what a request gets of the lease and the priority that it asks for.
+func (r *poolRow) allows(q Request) (leaseS int64, priority int) {
+	leaseS = int64(q.Lease / time.Second)
+	if leaseS == 0 {
+		leaseS = r.LeaseS
+	}
+	return min(leaseS, r.MaxLeaseS), max(min(q.Priority, r.MaxPriority), -r.MaxPriority)
 }
 
 // openPool is a pool's policy with what a ticket has to know before it is written.
@@ -251,32 +255,22 @@ func (db *DB) busy(ctx context.Context, other *allocationRow) error {
 	return e
 }
 
-// errRaced: what was to be taken over has moved on; look again.
-var errRaced = errors.New("the other allocation moved on")
+// errRaced: what was to be taken over has moved on; look again. errDiffers: it is not what is asked for now.
+var (
+	errRaced   = errors.New("the other allocation moved on")
+	errDiffers = errors.New("the other allocation is for something else")
+)
 
 // takeOver makes the allocation of a client that died the newcomer's: in place and with its place in the
 // queue when it asks for the same, else the old one ends and the newcomer's ticket takes its place.
 func (db *DB) takeOver(ctx context.Context, k *ticket, other *allocationRow, oldToken string) error {
-	if other.Request != k.groups || other.Pool != k.Pool {
-		err := db.poolStory(ctx, other.Pool, func(t *tx, p *poolRow) error {
-			freed, err := t.end(p, []ending{other.ending(EndLapsed)})
-			if err != nil {
-				return err
-			}
-			return t.pass(p, freed, false)
-		})
-		if err != nil {
-			return err
-		}
-		if other.Pool == k.Pool {
-			k.queuedAt = other.QueuedAt
-		}
-		return errRaced
-	}
-	return db.transact(ctx, func(t *tx) error {
+	err := db.transact(ctx, func(t *tx) error {
 		p, err := t.readPool(k.Pool, k.Owner)
 		if err != nil {
 			return err
+		}
+		if lease, priority := p.allows(k.Request); other.Request != k.groups || other.Pool != k.Pool || other.LeaseS != lease || other.Priority != priority {
+			return errDiffers
 		}
 		alive := t.now.Add(k.aliveFor)
 		if k.detached && other.State == Granted {
@@ -302,6 +296,23 @@ func (db *DB) takeOver(ctx context.Context, k *ticket, other *allocationRow, old
 		t.event(Event{Kind: eventTakenOver, Pool: k.Pool, Owner: k.Owner, Slot: k.Slot, Allocation: k.id, Detail: map[string]any{"where": k.Where}})
 		return nil
 	})
+	if !errors.Is(err, errDiffers) {
+		return err
+	}
+	err = db.poolStory(ctx, other.Pool, func(t *tx, p *poolRow) error {
+		freed, err := t.end(p, []ending{other.ending(EndLapsed)})
+		if err != nil {
+			return err
+		}
+		return t.pass(p, freed, false)
+	})
+	if err != nil {
+		return err
+	}
+	if other.Pool == k.Pool {
+		k.queuedAt = other.QueuedAt
+	}
+	return errRaced
 }
 
 // Describe says in words what a request asks for.

@@ -205,10 +205,9 @@ var allocateCases = []testCase{
 	}},
 
 	{"a failed query is never reported as no node free", func(w *world) {
-		db, err := pool.Open(w.ctx, w.urls[0], w.options())
-		w.ok(err)
+		db := w.open()
 		w.ok(db.Close())
-		_, err = db.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		_, err := db.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
 		if err == nil || errors.Is(err, pool.ErrNoNode) || errors.Is(err, pool.ErrImpossible) || errors.Is(err, pool.ErrNotFound) {
 			w.Errorf("the error is %v", err)
 		}

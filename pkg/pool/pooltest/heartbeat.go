@@ -13,15 +13,13 @@ import (
 func (w *world) watched() (db *pool.DB, looks func(n int64)) {
 	w.Helper()
 	var count atomic.Int64
-	o := w.options()
-	o.Clock = func() time.Time {
-		now := w.clock.look()
-		count.Add(1)
-		return now
-	}
-	db, err := pool.Open(w.ctx, w.urls[0], o)
-	w.ok(err)
-	w.handles = append(w.handles, db)
+	db = w.open(func(o *pool.Options) {
+		o.Clock = func() time.Time {
+			now := w.clock.look()
+			count.Add(1)
+			return now
+		}
+	})
 	return db, func(n int64) {
 		w.Helper()
 		until := count.Load() + n
