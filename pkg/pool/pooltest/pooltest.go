@@ -40,6 +40,7 @@ var areas = []area{
 	{"set aside", setAsideCases},
 	{"hand-over", handOverCases},
 	{"heartbeat", heartbeatCases},
+	{"take-over", takeOverCases},
 	{"release", releaseCases},
 	{"tombstone", tombstoneCases},
 	{"lease", leaseCases},
