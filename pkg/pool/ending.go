@@ -130,11 +130,11 @@ func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64,
 }
 
 // freeNodes gives the nodes of ended allocations their next status:
-//   - never claimed: no build had them, so they are as they were;
+//   - never claimed, or cancelled: no build had them, so they are as they were;
 //   - given back: ready, or dirty where that is asked for, and no longer suspect;
 //   - taken back: suspect, or broken where the pool quarantines and its brake allows it.
 func (t *tx) freeNodes(p *poolRow, k endingKind, open []openNode, nodes, allocations []int64) (freed []int64, err error) {
-	if k.state != Claimed {
+	if k.state != Claimed || k.reason == EndCancelled {
 		return nodes, t.want(len(nodes), `UPDATE nodes SET status = 'ready', status_since = ?, allocation_id = NULL
 			WHERE id IN (?) AND status = 'allocated' AND allocation_id IN (?)`, at(t.now), nodes, allocations)
 	}
