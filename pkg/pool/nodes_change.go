@@ -246,6 +246,9 @@ func (t *tx) writeNode(n *nodeRow, spec NodeSpec, password bool) error {
 	}
 	t.event(Event{Kind: eventNodeSet, Pool: spec.Pool, Node: spec.Name, Detail: detail})
 	t.touch(n.Pool)
+	if spec.Pool != n.Pool && n.Status == Dirty {
+		t.locked[spec.Pool].NextDue = at(t.now) // its new pool has to know of the time that it has
+	}
 	return nil
 }
 
