@@ -166,7 +166,6 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			t.dueBy(k.Pool, row.AliveUntil.Time)
 		}
 		if own.State != Waiting {
-			t.dueBy(k.Pool, own.AliveUntil.Time) // a ticket that was granted lived longer than its client may
 			return nil
 		}
 		p := &row.poolRow

@@ -1,6 +1,7 @@
 package pooltest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/pool"
@@ -112,7 +113,9 @@ var setAsideCases = []testCase{
 		_, err = w.db.SetPool(w.ctx, "p", changes("lease=1h"))
 		w.ok(err)
 		big := w.queue(many("big", 3, from("p")))
-		w.equal("what it is told", "it waits for nodes that are broken or in maintenance; nothing is held back for it", big.told[0].Reason)
+		if reason := big.told[0].Reason; !strings.Contains(reason, "broken or in maintenance") || !strings.Contains(reason, "nothing back") {
+			w.Errorf("it is told %q", reason)
+		}
 		w.equal("nodes", []string{"a"}, w.hold(one("small", from("p"))).NodeNames())
 		later := w.queue(one("later", from("p")))
 		_, err = w.db.SetMaintenance(w.ctx, "c", false, "")
