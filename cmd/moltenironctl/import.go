@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/molteniron/molteniron/cmd/internal/cli"
 	"github.com/molteniron/molteniron/pkg/inventory"
 	"github.com/molteniron/molteniron/pkg/pool"
+	"github.com/molteniron/molteniron/pkg/secret"
 )
 
 // maxNamed is how many nodes a message names; a list of thousands says less than their number.
@@ -20,23 +22,39 @@ const maxNamed = 20
 func (a *app) importCommand() *cobra.Command {
 	var o pool.ImportOptions
 	var yes bool
+	var from originalFlags
 	format := cli.Choice{Allowed: formatNames(inventory.Formats)}
 	cmd := &cobra.Command{
-		Use:   "import FILE",
+		Use:   "import FILE | import --from-molteniron URL",
 		Short: "add and change nodes from an inventory",
 		Long: `Add the nodes of an inventory and change those that are known by name, all or nothing: when a row is bad, all bad
 rows are listed and nothing is imported. A node without a password keeps the one it has. FILE may be - for
 stdin. Inventories are MoltenIron's own YAML and CSV (see moltenironctl export), TripleO's instackenv.json,
-the YAML of "openstack baremetal create", and bifrost's.`,
+the YAML of "openstack baremetal create", and bifrost's.
+
+With --from-molteniron the nodes are read from the database of the original MoltenIron, which stays as it is. Its pool
+"Default" is the default pool here; others must be there. Nodes that are in use there are named.`,
 		Example: `  moltenironctl import inventory.yaml --dry-run      # what would change
   moltenironctl import inventory.yaml
   moltenironctl import nodes.csv
   moltenironctl import instackenv.json
-  moltenironctl import inventory.yaml --prune --yes  # remove the others of the pools that it names`,
-		Args:        words(1, 1, "FILE"),
+  moltenironctl import inventory.yaml --prune --yes  # remove the others of the pools that it names
+  moltenironctl import --from-molteniron mysql://root@127.0.0.1/MoltenIron --from-password-file old.pass --dry-run`,
+		Args:        words(0, 1, "FILE"),
 		Annotations: databaseExits(12, 13),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inv, err := a.readInventory(args[0], inventory.Format(format.Value))
+			read := func() (*inventory.Inventory, error) { return a.readInventory(args[0], inventory.Format(format.Value)) }
+			switch {
+			case from.url != "" && len(args) > 0:
+				return cli.Usagef("import takes FILE or --from-molteniron URL, not both")
+			case from.url != "":
+				read = func() (*inventory.Inventory, error) { return a.readOriginal(cmd, from) }
+			case from.passwordFile != "":
+				return cli.Usagef("--from-password-file is for --from-molteniron")
+			case len(args) == 0:
+				return cli.Usagef("import needs FILE, or --from-molteniron URL")
+			}
+			inv, err := read()
 			if err != nil {
 				return err
 			}
@@ -71,8 +89,53 @@ the YAML of "openstack baremetal create", and bifrost's.`,
 	f.BoolVar(&o.DryRun, "dry-run", false, "show what would change, and change nothing")
 	f.BoolVar(&o.Prune, "prune", false, "remove the nodes that FILE does not name, of the pools that it names")
 	f.BoolVar(&yes, "yes", false, "with --prune: yes, remove them")
+	from.add(f)
 	completeWords(cmd, "format", format.Allowed...)
 	return cmd
+}
+
+// originalFlags say where the database of the original MoltenIron is.
+type originalFlags struct{ url, passwordFile string }
+
+func (o *originalFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&o.url, "from-molteniron", "", "`URL` of the original MoltenIron's database to read instead of FILE: mysql://USER@HOST/MoltenIron")
+	f.StringVar(&o.passwordFile, "from-password-file", "", "`FILE` that holds the password of that account")
+}
+
+// readOriginal reads the nodes of the original MoltenIron as an inventory.
+func (a *app) readOriginal(cmd *cobra.Command, from originalFlags) (*inventory.Inventory, error) {
+	s, err := a.settings(cmd)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.PoolOptions()
+	if err != nil {
+		return nil, err
+	}
+	o.Password = secret.Text{} // that one is of our own database
+	if from.passwordFile != "" {
+		password, warning, err := secret.ReadFile(from.passwordFile)
+		if err != nil {
+			return nil, cli.Usagef("--from-password-file: %v", err)
+		}
+		if warning != "" {
+			a.say("warning: %s", warning)
+		}
+		o.Password = password
+	}
+	u, err := pool.ParseURL(from.url)
+	if err != nil {
+		return nil, err
+	}
+	specs, warnings, err := pool.ReadOriginal(cmd.Context(), from.url, o)
+	if err != nil {
+		return nil, err
+	}
+	inv := &inventory.Inventory{Name: u.String(), Warnings: warnings}
+	for _, spec := range specs {
+		inv.Rows = append(inv.Rows, inventory.Row{Spec: spec})
+	}
+	return inv, nil
 }
 
 func formatNames(formats []inventory.Format) []string {

@@ -84,9 +84,10 @@ func tell(t *testing.T, engine string, database func(*testscript.Env) string) {
 			return engine == name, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   exits,
-			"until":   until,
-			"jenkins": playJenkins,
+			"exits":    exits,
+			"until":    until,
+			"original": original,
+			"jenkins":  playJenkins,
 		},
 	})
 }
