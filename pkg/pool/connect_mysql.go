@@ -227,6 +227,15 @@ func (c *mysqlConnector) order() []int {
 	return append(good, late...)
 }
 
+// cluster reports whether the server belongs to a Galera cluster. Such a one must not be sent several
+// statements at once: when another host's transaction ends ours between two of them, MariaDB rolls back,
+// goes on with the rest, commits each of those alone, and reports no error (37 of 1500 tries did so).
+func (c *mysqlConnector) cluster() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.facts.galera
+}
+
 func (c *mysqlConnector) failed(i int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -258,6 +267,13 @@ func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn) error {
 		// Without it a read may show the past: 1993 of 2000 did.
 		if err := rawExec(ctx, conn, "SET SESSION wsrep_sync_wait=7"); err != nil {
 			return err
+		}
+		// So may have the first of all: a schema that was made at another host a moment ago.
+		if !known && (facts.version != schemaVersion || facts.cluster == "") {
+			var err error
+			if facts, err = askServer(ctx, conn, c.url.Database != ""); err != nil {
+				return err
+			}
 		}
 	}
 	if known {

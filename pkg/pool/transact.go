@@ -255,14 +255,14 @@ func (t *tx) want(n int, query string, args ...any) error {
 	return nil
 }
 
-// flush sends the writes that wait, on MySQL in one round trip.
+// flush sends the writes that wait, on a single MySQL server in one round trip.
 func (t *tx) flush() error {
 	writes := t.writes
 	if len(writes) == 0 {
 		return nil
 	}
 	t.writes = nil
-	if t.db.connector != nil && len(writes) > 1 {
+	if len(writes) > 1 && t.db.connector != nil && !t.db.connector.cluster() {
 		return t.flushTogether(writes)
 	}
 	for _, w := range writes {
