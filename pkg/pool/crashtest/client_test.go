@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,10 +36,11 @@ type clientConfig struct {
 // What a client reads on stdin, a word a line, and what it says on stdout. The end of stdin asks it to
 // finish what it does and leave.
 const (
-	orderStop = "stop-in-lock" // stop yourself (SIGSTOP) while you hold the pool's lock
-	orderDie  = "die-in-lock"  // kill yourself (SIGKILL) then
-	sayReady  = "ready"
-	sayInLock = "in-lock" // the order is about to be carried out
+	orderStop  = "stop-in-lock" // stop yourself (SIGSTOP) while you hold the pool's lock
+	orderDie   = "die-in-lock"  // kill yourself (SIGKILL) then
+	sayReady   = "ready"
+	sayGranted = "granted" // and written to the file
+	sayInLock  = "in-lock" // the order is about to be carried out
 )
 
 // line is what a client writes to its file the moment it knows; a killed client's file ends where it was.
@@ -136,21 +137,20 @@ func (p *process) run(ctx context.Context) error {
 			return nil
 		})
 	} else {
-		u, err := url.Parse(target)
+		u, err := pool.ParseURL(target)
 		if err != nil {
 			return err
 		}
-		if u.Host, err = relay(u.Host, p.trigger.lockHeld); err != nil {
-			return err
+		for i, host := range u.Hosts {
+			if u.Hosts[i], err = relay(host, p.trigger.lockHeld); err != nil {
+				return err
+			}
 		}
+		// On a cluster a third of the clients works at each host.
+		first := p.config.ID % len(u.Hosts)
+		u.Hosts = slices.Concat(u.Hosts[first:], u.Hosts[:first])
 		target = u.String()
 	}
-	db, err := pool.Open(ctx, target, pool.Options{Patience: p.config.Patience, Actor: fmt.Sprintf("client %d", p.config.ID)})
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-
 	go func() {
 		orders := bufio.NewScanner(os.Stdin)
 		for orders.Scan() {
@@ -159,6 +159,18 @@ func (p *process) run(ctx context.Context) error {
 		}
 		p.finish.Store(true)
 	}()
+	var db *pool.DB
+	for {
+		var err error
+		db, err = pool.Open(ctx, target, pool.Options{Patience: p.config.Patience, Actor: fmt.Sprintf("client %d", p.config.ID)})
+		if err == nil {
+			break
+		} else if !errors.Is(err, pool.ErrUnreachable) || p.finish.Load() {
+			return err
+		}
+		p.failed("opened", "", err)
+	}
+	defer db.Close()
 	fmt.Println(sayReady)
 	for i := 0; !p.finish.Load(); i++ {
 		p.build(ctx, db, fmt.Sprintf("client-%d/%d/%d", p.config.ID, os.Getpid(), i))
@@ -179,6 +191,7 @@ func (p *process) build(ctx context.Context, db *pool.DB, owner string) {
 	}
 	grants := grantsOf(a)
 	p.write(line{Kind: lineGranted, Owner: owner, Grants: grants})
+	fmt.Println(sayGranted)
 
 	if p.rand.IntN(10) == 0 { // a hook that cannot write its file, say
 		p.write(line{Kind: lineReleasing, Owner: owner, Grants: grants})

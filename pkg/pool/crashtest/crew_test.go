@@ -31,7 +31,9 @@ type crew struct {
 	inLock chan *member // who says that it carries out an order
 	gone   chan *member // who has ended
 
+	granted        atomic.Int64 // as clients said
 	killed, frozen int
+	spells         []spell // of clients frozen with the lock
 }
 
 func newCrew(t *testing.T, e engine, program string, seed uint64) *crew {
@@ -92,6 +94,8 @@ func (c *crew) start(pool string) *member {
 			switch said.Text() {
 			case sayReady:
 				close(m.ready)
+			case sayGranted:
+				c.granted.Add(1)
 			case sayInLock:
 				c.inLock <- m
 			}
@@ -115,21 +119,21 @@ func (c *crew) awaitReady() {
 	}
 }
 
-// torment lets faults happen, spread over d, and gives the spells for which a client was frozen with the
-// lock. There are always as many clients: who dies is replaced. It returns when all that it ordered has
-// happened.
-func (c *crew) torment(d time.Duration) (frozen []spell) {
-	const every = minLength / (kills + freezes + 1)
+// round lets faults happen while clients work, until there were as many of each kind as there should be and
+// all that was ordered has come to pass. There are always as many clients: who dies is replaced. Once, a
+// client is frozen with the lock, until the probes saw what is promised for that.
+func (c *crew) round(probes []*probe) {
 	busy, small := pools[0].name, pools[1].name
-	var holder *member      // ordered to freeze with the lock
-	var since time.Time     // it has been frozen; zero: it is not yet
-	calmSince := time.Now() // without a holder
-	dying := 0              // killed, or ordered to die with the lock, and not gone yet
-	kill := func(m *member, how func(*member)) { m.doomed = true; dying++; how(m) }
-	tick := time.NewTicker(every)
+	var holder *member  // ordered to freeze with the lock
+	var since time.Time // it has been frozen; zero: it is not yet
+	thawed := false
+	dying := 0 // killed, or ordered to die with the lock, and not gone yet
+
+	start, killed, frozen, granted := time.Now(), c.killed, c.frozen, c.granted.Load()
+	faultAt, faultGranted := start, granted // the last one
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	start := time.Now()
-	for i := 0; ; i++ {
+	for i := 0; ; {
 		select {
 		case m := <-c.inLock:
 			if m == holder {
@@ -147,38 +151,72 @@ func (c *crew) torment(d time.Duration) (frozen []spell) {
 			continue
 		case <-tick.C:
 		}
-		if !since.IsZero() && time.Since(since) >= c.engine.frozenFor {
-			frozen = append(frozen, spell{since, time.Now()})
-			c.thaw(holder)
-			holder.ordered = false
-			holder, since, calmSince = nil, time.Time{}, time.Now()
+		now, told := time.Now(), c.granted.Load()
+		if now.Sub(start) > roundLimit {
+			c.t.Fatalf("after %s: %d grants, %d clients killed, %d more to die, %d frozen, ordered to freeze with the lock: %t, frozen with it since %s, thawed: %t",
+				roundLimit, told-granted, c.killed-killed, dying, c.frozen-frozen, holder != nil, since, thawed)
 		}
-		passed := time.Since(start)
-		switch {
-		case passed > d+time.Minute:
-			c.t.Fatalf("a minute after the end %d clients ordered to die have not, %d were killed, client ordered to freeze: %v", dying, c.killed, holder)
-		case passed > d && (holder != nil || c.killed+dying >= kills):
-			if holder == nil && dying == 0 {
-				return frozen
+		if late := now.Sub(since) > c.engine.stall; !since.IsZero() && (late || c.promiseKept(probes, since)) {
+			if late {
+				c.t.Errorf("a client was frozen with the lock for more than %s, and the others were not helped", c.engine.stall)
 			}
-		case holder == nil && passed < d && time.Since(calmSince) >= c.engine.calm:
-			holder = c.pick(small)
+			c.spells = append(c.spells, spell{since, time.Now()})
+			c.thaw(holder)
+			holder.ordered, holder, since, thawed = false, nil, time.Time{}, true
+		}
+		toKill, toFreeze := kills-(c.killed-killed+dying), freezes-(c.frozen-frozen)
+		enough := toKill <= 0 && toFreeze <= 0 && told-granted >= grants
+		switch {
+		case enough && thawed:
+			if dying == 0 {
+				return
+			}
+		// Where a frozen client stops all others, it comes last: who cannot undo what they did leave pools that
+		// are full for a minute.
+		case holder == nil && !thawed && (enough || !c.engine.oneLock):
+			// At the probe's host, since on a cluster the others would not notice.
+			holder = c.pick(small, func(m *member) bool { return m.id%c.engine.hosts == 0 })
 			c.order(holder, orderStop)
-		case i%3 == 0:
-			c.freeze(c.pick(busy), time.Duration(50+c.rand.IntN(1450))*time.Millisecond)
-		case i%3 == 1:
-			kill(c.pick(pools[c.rand.IntN(len(pools))].name), func(m *member) { c.order(m, orderDie) })
-		default:
-			kill(c.pick(pools[c.rand.IntN(len(pools))].name), func(m *member) { c.signal(m, syscall.SIGKILL) })
+		case told-faultGranted < pace && now.Sub(faultAt) < 2*time.Second:
+		case toFreeze > 0 && (i%2 == 0 || toKill <= 0):
+			c.freeze(c.pick(busy, anyone), time.Duration(50+c.rand.IntN(1450))*time.Millisecond)
+			faultAt, faultGranted, i = now, told, i+1
+		case toKill > 0:
+			m := c.pick(pools[c.rand.IntN(len(pools))].name, anyone)
+			m.doomed = true
+			dying++
+			if i%4 == 1 {
+				c.order(m, orderDie)
+			} else {
+				c.signal(m, syscall.SIGKILL)
+			}
+			faultAt, faultGranted, i = now, told, i+1
 		}
 	}
 }
 
-// pick chooses a client of the pool that lives, is not frozen and has no order.
-func (c *crew) pick(pool string) *member {
+// promiseKept says whether the probes have seen, in attempts begun since a client was frozen with the lock,
+// what they must: on SQLite all of them that the database is unreachable; on a server the one of the
+// client's pool that the lock was taken from it.
+func (c *crew) promiseKept(probes []*probe, since time.Time) bool {
+	if c.engine.oneLock {
+		for _, p := range probes {
+			if !p.saw(since, true) {
+				return false
+			}
+		}
+		return true
+	}
+	return probes[len(probes)-1].saw(since, false)
+}
+
+func anyone(*member) bool { return true }
+
+// pick chooses a client of the pool that suits, lives, is not frozen and has no order.
+func (c *crew) pick(pool string, suits func(*member) bool) *member {
 	var able []*member
 	for _, m := range c.members {
-		if m.pool == pool && !m.doomed && !m.frozenNow.Load() && !m.ordered {
+		if m.pool == pool && suits(m) && !m.doomed && !m.frozenNow.Load() && !m.ordered {
 			able = append(able, m)
 		}
 	}
