@@ -159,10 +159,14 @@ func (p *process) run(ctx context.Context) error {
 		}
 		p.finish.Store(true)
 	}()
+	options := pool.Options{
+		Patience: p.config.Patience, Actor: fmt.Sprintf("client %d", p.config.ID),
+		TLS: pool.TLSOptions{Mode: "off"}, // the relay must read what is said
+	}
 	var db *pool.DB
 	for {
 		var err error
-		db, err = pool.Open(ctx, target, pool.Options{Patience: p.config.Patience, Actor: fmt.Sprintf("client %d", p.config.ID)})
+		db, err = pool.Open(ctx, target, options)
 		if err == nil {
 			break
 		} else if !errors.Is(err, pool.ErrUnreachable) || p.finish.Load() {
