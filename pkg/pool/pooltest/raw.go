@@ -19,6 +19,9 @@ func (w *world) raw() *sql.DB {
 	driver, source := "sqlite", "file:"+u.Path+"?_pragma=busy_timeout(5000)"
 	if u.Path == "" {
 		driver, source = "mysql", fmt.Sprintf("%s@tcp(%s)/%s", u.User, u.Hosts[0], u.Database)
+		if len(u.Hosts) > 1 { // what the library has just written at another host of the cluster
+			source += "?wsrep_sync_wait=7"
+		}
 	}
 	db, err := sql.Open(driver, source)
 	w.ok(err)
