@@ -5,6 +5,7 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 ENGINE   ?= sqlite
 FUZZTIME ?= 30s
+SOAK     ?= 1h
 
 # Where there is no git (a release's archive, say), the version is dev unless it is given: make VERSION=1.2
 VERSION ?= $(or $(shell git describe --tags --dirty 2>/dev/null),dev)
@@ -16,7 +17,7 @@ cli      = github.com/molteniron/molteniron/cmd/internal/cli
 ldflags  = -s -w -X $(cli).version=$(VERSION) -X $(cli).commit=$(COMMIT) -X $(cli).date=$(DATE)
 programs = molten-prehook molten-posthook moltenironctl
 
-.PHONY: help build demo test check bench fuzz cover install clean
+.PHONY: help build demo test check bench fuzz soak cover install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r target text; do \
@@ -39,6 +40,9 @@ bench: ## measure allocations and hooks on SQLite and MariaDB
 
 fuzz: ## fuzz each parser and writer (FUZZTIME=30s each)
 	@scripts/fuzz $(FUZZTIME)
+
+soak: ## break servers, clients and the lines between them for hours (SOAK=1h)
+	@scripts/soak $(SOAK)
 
 cover: ## measure what the tests cover, into coverage.out
 	@scripts/mariadb run -- $(GO) test -coverpkg=./... -coverprofile=coverage.out ./...

@@ -33,7 +33,7 @@ type linearInput struct {
 }
 
 // linearOutput is "done", or "lost": the allocation did not hold the node any more (for a revocation:
-// nobody did).
+// nobody did), or "unknown" where the database gave no answer.
 type linearOutput string
 
 // linearState is who holds one node.
@@ -65,6 +65,17 @@ var linearModel = porcupine.NondeterministicModel{
 		}
 		in, done := input.(linearInput), output.(linearOutput) == "done"
 		var next []any
+		if output.(linearOutput) == "unknown" { // it happened, or it did not
+			for _, s := range states {
+				next = append(next, s)
+				if s.id == in.id && in.what == "release" {
+					next = append(next, linearState{})
+				} else if s.id == in.id && in.what == "extend" {
+					next = append(next, linearState{id: in.id})
+				}
+			}
+			return next
+		}
 		for _, s := range states {
 			switch held := s.id == in.id; {
 			case in.what == "allocate" && s.id == 0:
