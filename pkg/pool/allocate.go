@@ -205,7 +205,7 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			} else if shares, err := t.jobShares(p); err != nil {
 				return err
 			} else if !shares.ever(jobKey(k.Labels), countNodes(k.Groups)) {
-				reason, detail = EndImpossible, fmt.Sprintf("one job gets at most %d of the pool's nodes (max_per_job_pct %d)", shares.limit, p.MaxPerJobPct)
+				reason, detail = EndImpossible, shares.most()
 			}
 		}
 		if last && reason == "" {

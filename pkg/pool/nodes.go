@@ -449,27 +449,36 @@ func (t *tx) removeNodes(nodes []*nodeRow) error {
 	return t.want(len(ids), `DELETE FROM nodes WHERE id IN (?) AND status <> 'allocated'`, ids)
 }
 
-// endImpossible ends the waiting requests of a locked pool that no node of it can meet any more.
+// endImpossible ends the waiting requests of a locked pool that no node of it can meet any more, or that
+// are for more than is one job's share of those that are left.
 func (t *tx) endImpossible(p *poolRow) error {
 	var queue []queueRow
-	if err := t.list(&queue, `SELECT id, owner, slot, request FROM allocations WHERE pool = ? AND state = 'waiting'`, p.Name); err != nil || len(queue) == 0 {
+	if err := t.list(&queue, `SELECT id, owner, slot, request, job_key FROM allocations WHERE pool = ? AND state = 'waiting'`, p.Name); err != nil || len(queue) == 0 {
 		return err
 	}
 	all, err := t.poolNodes(p.Name, false)
 	if err != nil {
 		return err
 	}
+	shares, err := t.jobShares(p)
+	if err != nil {
+		return err
+	}
 	missing := map[string]string{} // what the pool would need, by request; "" when it is possible
 	var gone []ending
 	for _, q := range queue {
+		groups, unreadable := decodeGroups(q.Request)
 		detail, known := missing[q.Request]
 		if !known {
-			if groups, err := decodeGroups(q.Request); err != nil {
+			if unreadable != nil {
 				detail = "it cannot be read"
 			} else if !all.couldFill(groups) {
 				detail = cut(needs(groups, all.rows), maxReason)
 			}
 			missing[q.Request] = detail
+		}
+		if detail == "" && !shares.ever(q.JobKey, countNodes(groups)) {
+			detail = shares.most()
 		}
 		if detail != "" {
 			gone = append(gone, ending{ID: q.ID, Owner: q.Owner, Slot: q.Slot, State: Waiting, Reason: EndImpossible, Detail: detail})

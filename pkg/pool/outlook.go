@@ -101,13 +101,13 @@ func (s *scene) shares() *jobShares {
 	if s.pool.MaxPerJobPct >= 100 {
 		return nil
 	}
-	held := map[string]int{}
+	shares := newJobShares(s.pool, len(s.nodes))
 	for _, n := range s.nodes {
 		if n.Status == Allocated && n.JobKey != nil {
-			held[*n.JobKey]++
+			shares.held[*n.JobKey]++
 		}
 	}
-	return &jobShares{limit: len(s.nodes) * s.pool.MaxPerJobPct / 100, held: held}
+	return shares
 }
 
 func (s *scene) look(groups []Group) *outlook {
@@ -182,10 +182,10 @@ func (w *sceneWalk) reason(q *sceneRequest, st standing) string {
 	case st.impossible:
 		return fmt.Sprintf("pool %s could never meet it: %s", w.pool.Name, st.needs)
 	case !w.shares.ever(q.JobKey, want):
-		return fmt.Sprintf("one job gets at most %d of the pool's nodes (max_per_job_pct %d)", w.shares.limit, w.pool.MaxPerJobPct)
+		return w.shares.most()
 	case !w.shares.allow(q.JobKey, want):
 		return fmt.Sprintf("its job holds %d of the pool's nodes, and one job gets at most %d (max_per_job_pct %d)",
-			w.shares.held[q.JobKey], w.shares.limit, w.pool.MaxPerJobPct)
+			w.shares.held[q.JobKey], w.shares.limit, w.shares.pct)
 	case st.now:
 		return "it can be served at once"
 	}

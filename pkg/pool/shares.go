@@ -1,15 +1,28 @@
 package pool
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // jobShares is the pool's brake on one job (label JOB_NAME) taking all its nodes. A nil one allows all.
 type jobShares struct {
 	limit int // nodes for one job
+	pct   int // of the pool's nodes, by its policy
 	held  map[string]int
 }
 
 // noJob is the job key of requests without the label: they share nothing.
 var noJob = strings.Repeat("0", 16)
+
+func newJobShares(p *poolRow, nodes int) *jobShares {
+	return &jobShares{limit: nodes * p.MaxPerJobPct / 100, pct: p.MaxPerJobPct, held: map[string]int{}}
+}
+
+// most says in words what the brake is.
+func (s *jobShares) most() string {
+	return fmt.Sprintf("one job gets at most %d of the pool's nodes (max_per_job_pct %d)", s.limit, s.pct)
+}
 
 // jobShares reads what each job holds, where the pool has the brake on.
 func (t *tx) jobShares(p *poolRow) (*jobShares, error) {
@@ -28,7 +41,7 @@ func (t *tx) jobShares(p *poolRow) (*jobShares, error) {
 		WHERE a.pool = ? AND a.state IN ('granted', 'claimed') AND an.open_node IS NOT NULL GROUP BY a.job_key`, p.Name); err != nil {
 		return nil, err
 	}
-	s := &jobShares{limit: total * p.MaxPerJobPct / 100, held: map[string]int{}}
+	s := newJobShares(p, total)
 	for _, r := range rows {
 		s.held[r.JobKey] = r.Nodes
 	}
