@@ -96,11 +96,12 @@ func (w *world) faults() []string {
 	if w.modelled {
 		return faults
 	}
-	faults = append(faults, w.orderFaults(pools, nodes, allocations)...)
+	braked := overShare(pools, nodes, allocations)
+	faults = append(faults, w.orderFaults(pools, nodes, allocations, braked)...)
 	for _, p := range pools {
 		queue, err := w.db.Queue(w.ctx, p.Name)
 		w.ok(err)
-		faults = append(faults, idleFaults(p, nodes, queue)...)
+		faults = append(faults, idleFaults(p, nodes, queue, braked)...)
 	}
 	return faults
 }
@@ -159,7 +160,7 @@ func trailFaults(events []pool.Event) []string {
 }
 
 // orderFaults says which grants since the last audit were at the cost of somebody who was before.
-func (w *world) orderFaults(pools []pool.PoolInfo, nodes []pool.Node, allocations []pool.Allocation) []string {
+func (w *world) orderFaults(pools []pool.PoolInfo, nodes []pool.Node, allocations []pool.Allocation, braked map[int64]bool) []string {
 	var faults []string
 	ageing := map[string]time.Duration{}
 	for _, p := range pools {
@@ -176,7 +177,7 @@ func (w *world) orderFaults(pools []pool.PoolInfo, nodes []pool.Node, allocation
 			continue // its nodes are known by name only
 		}
 		for _, b := range allocations {
-			if b.State != pool.Waiting || b.Pool != a.Pool || b.QueuedAt.After(a.GrantedAt) || !rank(b).Before(rank(a)) ||
+			if b.State != pool.Waiting || braked[b.ID] || b.Pool != a.Pool || b.QueuedAt.After(a.GrantedAt) || !rank(b).Before(rank(a)) ||
 				len(b.Groups) != 1 || !fills(b.Groups, working(nodes, b.Pool)) {
 				continue
 			}
@@ -192,7 +193,7 @@ func (w *world) orderFaults(pools []pool.PoolInfo, nodes []pool.Node, allocation
 
 // idleFaults says who waits in a pool's queue and could be served. It takes every ready node that suits
 // somebody who is before, and whose request could ever be filled, for set aside.
-func idleFaults(p pool.PoolInfo, nodes []pool.Node, queue []pool.Allocation) []string {
+func idleFaults(p pool.PoolInfo, nodes []pool.Node, queue []pool.Allocation, braked map[int64]bool) []string {
 	var faults []string
 	var ready []pool.Node
 	for _, n := range nodes {
@@ -204,6 +205,9 @@ func idleFaults(p pool.PoolInfo, nodes []pool.Node, queue []pool.Allocation) []s
 		if p.Paused || len(ready) == 0 {
 			break
 		}
+		if braked[a.ID] {
+			continue
+		}
 		if fills(a.Groups, ready) {
 			faults = append(faults, fmt.Sprintf("%s waits in pool %s for %s, and could be served", a.Owner, p.Name, pool.Describe(a.Groups)))
 		}
@@ -214,6 +218,30 @@ func idleFaults(p pool.PoolInfo, nodes []pool.Node, queue []pool.Allocation) []s
 		}
 	}
 	return faults
+}
+
+// overShare are the waiting allocations that their job's share of the pool holds back, by id.
+func overShare(pools []pool.PoolInfo, nodes []pool.Node, allocations []pool.Allocation) map[int64]bool {
+	type job struct{ pool, name string }
+	total, held, braked := map[string]int{}, map[job]int{}, map[int64]bool{}
+	for _, n := range nodes {
+		total[n.Pool]++
+	}
+	for _, a := range allocations {
+		if a.State == pool.Granted || a.State == pool.Claimed {
+			held[job{a.Pool, a.Labels["JOB_NAME"]}] += len(a.Nodes)
+		}
+	}
+	for _, p := range pools {
+		for _, a := range allocations {
+			j := job{p.Name, a.Labels["JOB_NAME"]}
+			if a.State == pool.Waiting && a.Pool == p.Name && j.name != "" && p.Policy.MaxPerJobPct < 100 &&
+				held[j]+a.Count() > total[p.Name]*p.Policy.MaxPerJobPct/100 {
+				braked[a.ID] = true
+			}
+		}
+	}
+	return braked
 }
 
 // working are the nodes of a pool that are in service: ready, allocated or dirty.

@@ -59,6 +59,8 @@ var areas = []area{
 	{"recover", recoverCases},
 	{"history", historyCases},
 	{"large", largeCases},
+	{"brakes", brakeCases},
+	{"groups", groupCases},
 }
 
 // Run runs all cases on an engine, side by side.
