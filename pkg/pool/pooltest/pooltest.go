@@ -61,6 +61,7 @@ var areas = []area{
 	{"large", largeCases},
 	{"brakes", brakeCases},
 	{"groups", groupCases},
+	{"random", randomCases},
 }
 
 // Run runs all cases on an engine, side by side.

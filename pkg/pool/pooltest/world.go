@@ -63,6 +63,7 @@ type tb interface {
 	Helper()
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
+	Logf(format string, args ...any)
 	Failed() bool
 	Cleanup(fn func())
 }
