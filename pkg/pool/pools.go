@@ -229,7 +229,7 @@ func (db *DB) AddPool(ctx context.Context, name string, p Policy) error {
 	}
 	err := db.transact(ctx, func(t *tx) error {
 		// Nothing that exists changes, so there is nothing to lock; the default pool's clock serves.
-		if err := t.readClock(DefaultPool); err != nil {
+		if err := t.readClock(); err != nil {
 			return err
 		}
 		return t.insertPool(name, p)

@@ -65,7 +65,7 @@ func (db *DB) PruneHistory(ctx context.Context, keep time.Duration, tell func(Pr
 		return result, err
 	}
 	return result, db.transact(ctx, func(t *tx) error {
-		if err := t.readClock(DefaultPool); err != nil {
+		if err := t.readClock(); err != nil {
 			return err
 		}
 		t.event(Event{Kind: eventPruned, Detail: map[string]any{

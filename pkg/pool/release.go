@@ -172,7 +172,7 @@ func (t *tx) releasePresent(r ReleaseRequest, policies map[string]*poolRow, pres
 // closeOwner leaves the tombstone of an owner of whom nothing was found.
 func (db *DB) closeOwner(ctx context.Context, owner, ownerKey string) error {
 	return db.transact(ctx, func(t *tx) error {
-		if err := t.readClock(DefaultPool); err != nil {
+		if err := t.readClock(); err != nil {
 			return err
 		}
 		n, err := t.exec(`UPDATE tombstones SET closed_at = ? WHERE owner_key = ?`, at(t.now), ownerKey)

@@ -123,12 +123,13 @@ func (t *tx) lock(pools ...string) error {
 	return t.checkRepeated()
 }
 
-// readClock gives a transaction that needs no lock its time, from the pool's committed row.
-func (t *tx) readClock(pool string) error {
+// readClock gives a transaction that needs no lock and is of no pool its time, from the default pool's
+// committed row.
+func (t *tx) readClock() error {
 	var row poolLock
-	err := t.Get(&row, `SELECT pool, version, last_now, next_due, `+t.db.dialect.clock+` AS clock FROM pool_locks WHERE pool = ?`, pool)
+	err := t.Get(&row, `SELECT pool, version, last_now, next_due, `+t.db.dialect.clock+` AS clock FROM pool_locks WHERE pool = ?`, DefaultPool)
 	if errors.Is(err, sql.ErrNoRows) {
-		return noSuchPool(pool)
+		return noSuchPool(DefaultPool)
 	} else if err != nil {
 		return err
 	}
