@@ -124,7 +124,7 @@ var ticketCases = []testCase{
 	{"a ticket is taken up once", func(w *world) {
 		w.add("n")
 		t := w.enqueue(one("gate"), time.Hour)
-		w.takeUp(t, "job")
+		w.takeUp(t, "first")
 		before := w.events()
 		_, err := w.db.Allocate(w.ctx, one("thief"), pool.AllocateOptions{Ticket: t.Token})
 		w.refused(err, pool.ErrConflict, "taken up already")

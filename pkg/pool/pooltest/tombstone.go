@@ -133,10 +133,10 @@ var tombstoneCases = []testCase{
 
 	{"a grant cannot be claimed once its owner is closed, and goes back", func(w *world) {
 		w.add("a")
-		a := w.grant(one("build"))
-		w.closeByHand("build")
+		a := w.grant(one("aborted"))
+		w.closeByHand("aborted")
 		_, err := w.db.Claim(w.ctx, a.Token)
-		w.refused(err, pool.ErrConflict, "build", "closed")
+		w.refused(err, pool.ErrConflict, "aborted", "closed")
 		w.cancel(a.Token)
 		w.hold(one("next"))
 	}},
