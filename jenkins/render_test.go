@@ -5,6 +5,7 @@ package jenkins_test
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -98,16 +99,18 @@ func (b builder) render(t *testing.T, paths ...string) map[string]string {
 		t.Fatalf("Job Builder (%s): %v\n%s", b.name, err, stderr.String())
 	}
 	jobs := map[string]string{}
-	files, err := filepath.Glob(filepath.Join(out, "*", "config.xml"))
+	err := filepath.WalkDir(out, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "config.xml" {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		if name, relative := filepath.Rel(out, filepath.Dir(file)); relative == nil {
+			jobs[name] = string(text)
+		}
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		jobs[filepath.Base(filepath.Dir(file))] = string(text)
 	}
 	if len(jobs) == 0 {
 		t.Fatalf("Job Builder (%s) made no job of %s:\n%s", b.name, paths, stderr.String())
@@ -209,7 +212,8 @@ func posthook(options, executeOn string, unstable bool) executor.Publisher {
 var (
 	logs    = executor.Publisher{Archive: &executor.Archive{Patterns: []string{"logs/**"}, AllowEmpty: true}}
 	release = executor.Publisher{Trigger: &executor.Trigger{
-		Projects: []string{"molteniron-release"}, Condition: "ALWAYS", Properties: "MOLTENIRON_OWNER=$BUILD_URL\n",
+		Projects: []string{"molteniron-release"}, Condition: "ALWAYS",
+		Properties: "MOLTENIRON_OWNER=$BUILD_URL\nMOLTENIRON_HOLD_ON_FAILURE=$MOLTENIRON_HOLD_ON_FAILURE\n",
 	}}
 )
 
@@ -218,6 +222,7 @@ func TestMinimal(t *testing.T) {
 	parameters := []executor.Parameter{
 		{Name: "MOLTENIRON_POOL"}, {Name: "MOLTENIRON_COUNT", Default: "1"}, {Name: "MOLTENIRON_REQUIRE"},
 		{Name: "MOLTENIRON_PRIORITY", Default: "0"}, {Name: "MOLTENIRON_WAIT"}, {Name: "MOLTENIRON_LEASE"},
+		{Name: "MOLTENIRON_HOLD_ON_FAILURE"},
 	}
 	job := func(change func(*executor.Job)) *executor.Job {
 		j := &executor.Job{Label: "molteniron", Timestamps: true, Timeout: 10 * 60e9, TimeoutName: "BUILD_TIMEOUT"}
@@ -242,7 +247,7 @@ func TestMinimal(t *testing.T) {
 		}),
 		"molteniron-tend": job(func(j *executor.Job) {
 			j.Triggers = []string{"hudson.triggers.TimerTrigger H/5 * * * *"}
-			j.Builders = []executor.Shell{script(t, "shell/molteniron-tend.sh")}
+			j.Builders = []executor.Shell{{Script: "#!/bin/sh -e\nexec moltenironctl tend \n"}}
 		}),
 		"molteniron-report": job(func(j *executor.Job) {
 			j.Triggers = []string{"hudson.triggers.TimerTrigger H/15 * * * *"}
@@ -253,7 +258,7 @@ func TestMinimal(t *testing.T) {
 		}),
 		"molteniron-release": job(func(j *executor.Job) {
 			j.Concurrent = true
-			j.Parameters = []executor.Parameter{{Name: "MOLTENIRON_OWNER"}, {Name: "MOLTENIRON_DIRTY", Default: "false"}}
+			j.Parameters = []executor.Parameter{{Name: "MOLTENIRON_OWNER"}, {Name: "MOLTENIRON_HOLD_ON_FAILURE"}, {Name: "MOLTENIRON_DIRTY", Default: "false"}}
 			j.Builders = []executor.Shell{script(t, "shell/molteniron-release.sh")}
 		}),
 	}
@@ -272,6 +277,7 @@ func TestFull(t *testing.T) {
 		{Name: "MOLTENIRON_POOL", Default: "gpu"}, {Name: "MOLTENIRON_COUNT", Default: "2"},
 		{Name: "MOLTENIRON_REQUIRE", Default: "ram_mb:min=65536 gpu:absent"}, {Name: "MOLTENIRON_PRIORITY", Default: "5"},
 		{Name: "MOLTENIRON_WAIT", Default: "2h"}, {Name: "MOLTENIRON_LEASE", Default: "8h"},
+		{Name: "MOLTENIRON_HOLD_ON_FAILURE", Default: "4h"},
 	}
 	for _, suite := range []string{"nightly", "weekly"} {
 		test, matrix := jobs["full-"+suite], jobs["full-"+suite+"-matrix"]
@@ -309,7 +315,10 @@ func TestFull(t *testing.T) {
 			t.Errorf("bindings of %s (-want +got):\n%s", name, diff)
 		}
 	}
-	if got := jobs["molteniron-release"].Parameters[1]; got != (executor.Parameter{Name: "MOLTENIRON_DIRTY", Default: "true"}) {
+	if got := jobs["molteniron-tend"].Builders[0].Script; got != "#!/bin/sh -e\nexec moltenironctl tend --jenkins\n" {
+		t.Errorf("the tending job: %q", got)
+	}
+	if got := jobs["molteniron-release"].Parameters[2]; got != (executor.Parameter{Name: "MOLTENIRON_DIRTY", Default: "true"}) {
 		t.Errorf("the release job's parameter: %+v", got)
 	}
 }
