@@ -75,7 +75,7 @@ func (p *pipeline) end(pass bool) string {
 	if passed := err == nil && strings.HasSuffix(text, "the pipeline goes on\n"); passed != pass {
 		p.Fatalf("the pipeline: %v\n%s", err, text)
 	}
-	if strings.Contains(text, "Zeb") {
+	if p.leaks(text) {
 		p.Errorf("the log shows a password:\n%s", text)
 	}
 	files, err := os.ReadDir(p.workspace + "@tmp")
