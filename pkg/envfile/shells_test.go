@@ -26,13 +26,15 @@ type shell struct {
 	// leaksUnderV: ksh93 reads a file in blocks and echoes them before it runs their first line, so
 	// nothing in the file can stop set -v there. The documentation says so.
 	leaksUnderV bool
+	// quiet: not even the guard's own line is in the trace.
+	quiet bool
 }
 
 var shells = []shell{
-	{name: "dash", argv: []string{"dash"}},
-	{name: "bash", argv: []string{"bash"}},
-	{name: "bash-posix", argv: []string{"bash", "--posix"}},
-	{name: "busybox", argv: []string{"busybox", "sh"}},
+	{name: "dash", argv: []string{"dash"}, quiet: true},
+	{name: "bash", argv: []string{"bash"}, quiet: true},
+	{name: "bash-posix", argv: []string{"bash", "--posix"}, quiet: true},
+	{name: "busybox", argv: []string{"busybox", "sh"}, quiet: true},
 	{name: "zsh", argv: []string{"zsh"}},
 	{name: "zsh-sh", argv: []string{"zsh", "--emulate", "sh"}},
 	{name: "ksh93", argv: []string{"ksh93"}, leaksUnderV: true},
@@ -63,6 +65,7 @@ type sourced struct {
 	before  string            // $- before the first file
 	after   string            // $- after the last one
 	status  string            // $? after the last one
+	guard   string            // MOLTEN_TRACE after the last one
 	folder  string            // where it ran
 	touched []string          // what lies there afterwards beside the files
 }
@@ -84,7 +87,7 @@ func source(t testing.TB, argv []string, flags, locale string, files ...[]byte) 
 		fmt.Fprintf(&script, ". ./%s\n", name)
 	}
 	// $? is looked at first, before anything else sets it.
-	script.WriteString("echo \"$?\" >status\necho \"$-\" >after\nexec /usr/bin/env -0 >env\n")
+	script.WriteString("echo \"$?\" >status\necho \"$-\" >after\necho \"${MOLTEN_TRACE-unset}\" >guard\nexec /usr/bin/env -0 >env\n")
 	if err := os.WriteFile(filepath.Join(folder, "script"), []byte(script.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +116,7 @@ func source(t testing.TB, argv []string, flags, locale string, files ...[]byte) 
 		}
 		return string(text)
 	}
-	s.before, s.after, s.status = read("before"), read("after"), read("status")
+	s.before, s.after, s.status, s.guard = read("before"), read("after"), read("status"), read("guard")
 	for _, pair := range strings.Split(read("env"), "\x00") {
 		if name, value, ok := strings.Cut(pair, "="); ok {
 			s.env[name] = value
@@ -124,7 +127,7 @@ func source(t testing.TB, argv []string, flags, locale string, files ...[]byte) 
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if !slices.Contains([]string{"before", "status", "after", "env", "script"}, e.Name()) && !strings.HasSuffix(e.Name(), ".env") {
+		if !slices.Contains([]string{"before", "status", "after", "guard", "env", "script"}, e.Name()) && !strings.HasSuffix(e.Name(), ".env") {
 			s.touched = append(s.touched, e.Name())
 		}
 	}
@@ -222,8 +225,8 @@ func (s sourced) check(t testing.TB, want map[string]string) {
 	if len(s.touched) > 0 {
 		t.Errorf("something was executed and left %q", s.touched)
 	}
-	if _, ok := s.env["MOLTEN_TRACE"]; ok {
-		t.Error("MOLTEN_TRACE is left in the environment")
+	if s.guard != "unset\n" {
+		t.Errorf("MOLTEN_TRACE is left as %q", s.guard)
 	}
 }
 
@@ -235,7 +238,7 @@ func TestShells(t *testing.T) {
 			t.Parallel()
 			argv := sh.find(t)
 			for _, locale := range locales {
-				for _, flags := range []string{"", "-eu", "-x", "-xeu", "-v", "-vxeu"} {
+				for _, flags := range []string{"", "-eu", "-aeu", "-x", "-xeu", "-v", "-vxeu"} {
 					t.Run(locale+flags, func(t *testing.T) {
 						s := source(t, argv, flags, locale, text, text)
 						s.check(t, want)
@@ -244,6 +247,9 @@ func TestShells(t *testing.T) {
 						}
 						if strings.Contains(s.trace, "hidden") {
 							t.Errorf("the trace shows a value: %.500q", s.trace)
+						}
+						if sh.quiet && strings.Contains(strings.ReplaceAll(s.trace, "${MOLTEN_TRACE-unset}", ""), "MOLTEN_TRACE") && !strings.Contains(flags, "v") {
+							t.Errorf("the trace shows the guard: %.500q", s.trace)
 						}
 					})
 				}
