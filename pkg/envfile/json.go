@@ -16,7 +16,7 @@ import (
 //	lease_seconds, queued_at, granted_at, claimed_at, expires_at, ended_at, end_reason, end_detail,
 //	hold_reason, result, labels {…}, where,
 //	nodes [{name, pool, status, reason, suspect, maintenance, maintenance_reason, owner, slot,
-//	  allocation, generation, since, expires_at,
+//	  allocation, generation, since, expires_at, hold_reason,
 //	  bmc {driver, address, port, system_id, verify, username, password},
 //	  mac, macs, arch, cpus, ram_mb, disk_gb, ips, properties {…}, cost, group}]
 //
