@@ -201,13 +201,10 @@ func (e edited) undo() error {
 	return staged.Commit()
 }
 
-// stageForms gives the further files to be staged, and lists them in the manifest. What the build's own
-// manifest lists already, and is not written now, stays listed.
+// stageForms gives the further files to be staged, and lists them in the manifest. What the build's manifest
+// lists already, and is not written now, stays listed: an allocation that is taken over has all its files.
 func (p *prepare) stageForms(a *pool.Allocation, m *manifest) ([]stage.File, error) {
-	old, _ := identify(p.base() + manifestSuffix)
-	if old.Token != a.Token {
-		old = identity{}
-	}
+	old, _ := identify(p.base() + manifestSuffix) // where there is none, it lists nothing
 	var files []stage.File
 	for _, f := range p.forms() {
 		path, err := filepath.Abs(f.path)

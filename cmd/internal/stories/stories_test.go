@@ -153,6 +153,7 @@ func run(t *testing.T, embedded bool, setup func(*testscript.Env) error) {
 			"await":   await,
 			"argv":    argv,
 			"both":    both,
+			"forms":   bothForms,
 			"aborts":  abortAnywhere,
 			"mode":    mode,
 			"stopped": stopped,

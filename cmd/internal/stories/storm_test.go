@@ -122,3 +122,37 @@ func activeOf(ts *testscript.TestScript, owner string) int {
 	}))
 	return n
 }
+
+// bothForms N: as both, with the forms for other programs, in a folder that the post-hook is not told of.
+func bothForms(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	folder := ts.MkAbs("devstack")
+	ts.Check(os.MkdirAll(folder, 0o700))
+	ts.Check(os.WriteFile(folder+"/localrc", []byte("A=1\n"), 0o600))
+	handed := 0
+	for i := range n {
+		build(ts, false, []string{strconv.Itoa(3000 + i)})
+		pre := command(ts, "molten-prehook", "--pool", "arm", "--localrc", folder+"/localrc",
+			"--properties-file", folder+"/p", "--inventory-file", folder+"/i.yaml", "--baremetal-file", folder+"/b.json")
+		ts.Check(pre.Start())
+		time.Sleep(time.Duration(i%20) * 3 * time.Millisecond) // another overlap each time
+		if i%3 == 0 {
+			_ = pre.Process.Kill()
+		}
+		finish(ts)
+		if _ = pre.Wait(); pre.ProcessState.ExitCode() == 0 {
+			handed++
+		}
+		finish(ts) // the first may have come before the pre-hook had done anything
+		files, _ := os.ReadDir(ts.Getenv("WORKSPACE_TMP"))
+		forms, err := os.ReadDir(folder)
+		ts.Check(err)
+		text, err := os.ReadFile(folder + "/localrc")
+		ts.Check(err)
+		if len(files) != 0 || len(forms) != 1 || string(text) != "A=1\n" {
+			ts.Fatalf("the pre-hook ended with %d; the files %v and %v are left, and localrc is %q", pre.ProcessState.ExitCode(), files, forms, text)
+		}
+	}
+	ts.Logf("%d of %d pre-hooks handed their node over", handed, n)
+}
