@@ -134,6 +134,8 @@ func TestHardwareInfoRefuses(t *testing.T) {
 		{"blank", []pool.Node{password("hid den")}, "hardware_info: node bm-01: the BMC's password holds a blank or a control character, at which DevStack would cut it"},
 		{"newline", []pool.Node{password("hid\nden")}, "hardware_info: node bm-01: the BMC's password holds a blank or a control character, at which DevStack would cut it"},
 		{"pattern", []pool.Node{password("hidden*")}, "hardware_info: node bm-01: the BMC's password holds one of * ? [, which DevStack would take for a pattern of file names"},
+		{"pattern of one sign", []pool.Node{password("?")}, "hardware_info: node bm-01: the BMC's password holds one of * ? [, which DevStack would take for a pattern of file names"},
+		{"pattern in brackets", []pool.Node{password("[hidden]")}, "hardware_info: node bm-01: the BMC's password holds one of * ? [, which DevStack would take for a pattern of file names"},
 		{"empty password", []pool.Node{password("")}, "hardware_info: node bm-01: the BMC's password is empty, which would shift the fields behind it"},
 		{"empty user", []pool.Node{ipmi(func(n *pool.Node) { n.BMC.Username = "" })}, "hardware_info: node bm-01: the BMC's user is empty, which would shift the fields behind it"},
 		{"not UTF-8", []pool.Node{password("hidden\xff")}, "hardware_info: node bm-01: the BMC's password is not UTF-8"},
