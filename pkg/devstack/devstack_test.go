@@ -559,7 +559,7 @@ func TestCheckLocalConf(t *testing.T) {
 }
 
 // FuzzLocalConf: whatever a person's file holds, all its lines stay in their order, the settings are
-// there once and in the section, and a second run changes nothing.
+// there once and in the section, a second run changes nothing, and taking them out leaves what was there.
 func FuzzLocalConf(f *testing.F) {
 	f.Add("[[local|localrc]]\nA=1\n\n[[a|b]]\n")
 	f.Add(settings + "[[local|localrc]]\n")
@@ -587,6 +587,13 @@ func FuzzLocalConf(f *testing.F) {
 		}
 		if in != "local|localrc" && !strings.HasPrefix(in, "local|localrc|") {
 			t.Errorf("the settings are in the section %q:\n%q", in, got)
+		}
+		rc, err := devstack.Localrc([]byte(before), block(t))
+		if err != nil || !strings.HasSuffix(string(rc), settings) || strings.Count(string(rc), settings) != 1 {
+			t.Errorf("localrc (%v): %q", err, rc)
+		}
+		if out, err := devstack.Without(rc, block(t)); err != nil || string(out)+settings != string(rc) {
+			t.Errorf("localrc, taken out (%v): %q", err, out)
 		}
 		out, err := devstack.Without(got, block(t))
 		if rest := strings.Replace(string(got), settings, "", 1); err != nil || string(out) != rest {

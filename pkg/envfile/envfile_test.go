@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -330,6 +331,37 @@ func FuzzParse(f *testing.F) {
 		}
 		if err != nil && len(err.Error()) > 200 && !strings.Contains(err.Error(), "MOLTEN_") {
 			t.Errorf("the error shows more than a name: %v", err)
+		}
+	})
+}
+
+// FuzzJSON: what JSON writes, a reader of JSON reads back; what it refuses is not UTF-8.
+func FuzzJSON(f *testing.F) {
+	for _, s := range []string{"", "<&>", "\u2028", "\x00", "\xff", "\\", "\"", "\ufffd", "🔑"} {
+		f.Add("owner"+s, s, s)
+	}
+	f.Fuzz(func(t *testing.T, owner, password, property string) {
+		a := sample()
+		a.Owner, a.Nodes[0].BMC.Password, a.Nodes[1].Properties = owner, secret.New(password), map[string]string{"p": property}
+		text, err := envfile.JSON(a)
+		if valid := utf8.ValidString(owner + "," + password + "," + property); err != nil || !valid {
+			if valid || err == nil {
+				t.Errorf("UTF-8 is %v, and the error %v", valid, err)
+			}
+			return
+		}
+		var got struct {
+			Owner string
+			Nodes []struct {
+				BMC        struct{ Password string }
+				Properties map[string]string
+			}
+		}
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Owner != owner || got.Nodes[0].BMC.Password != password || got.Nodes[1].Properties["p"] != property {
+			t.Errorf("read back: %+v", got)
 		}
 	})
 }

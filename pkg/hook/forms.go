@@ -81,6 +81,12 @@ func (p *prepare) base() string {
 	return p.EnvFile
 }
 
+// makes reports whether the file's folder is made where it is missing: the one beside the workspace, of which Jenkins
+// promises no more than the name.
+func (p *prepare) makes(path string) bool {
+	return spelled(filepath.Dir(path)) == spelled(p.Process.envFolder())
+}
+
 // places lists, by what asks for them, the paths that will be written whole: the files, and the manifests
 // beside them.
 func (p *prepare) places() (paths, flags []string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,9 +73,11 @@ func (p *prepare) stage(a *pool.Allocation, stdout io.Writer) (*stage.Staged, er
 		files = append(files, stage.File{Path: p.EnvFile, Content: stage.Bytes(env.Bytes())})
 	}
 	// The manifest first: a file that is there is listed, whenever we die.
-	return stage.Write(append([]stage.File{
-		{Path: p.base() + manifestSuffix, Content: list.write, MakeFolder: p.makeFolder},
-	}, files...))
+	files = slices.Insert(files, 0, stage.File{Path: p.base() + manifestSuffix, Content: list.write})
+	for i, f := range files {
+		files[i].MakeFolder = p.makes(f.Path)
+	}
+	return stage.Write(files)
 }
 
 // print writes the env file to Stdout, whose reader may hang.

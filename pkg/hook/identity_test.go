@@ -193,7 +193,7 @@ func TestSweep(t *testing.T) {
 func TestStage(t *testing.T) {
 	folder := t.TempDir()
 	env := filepath.Join(folder, "tmp", "molteniron.env")
-	p := &prepare{Process: environment(nil), Request: Request{EnvFile: env, JSONFile: filepath.Join(folder, "a.json")}, makeFolder: true}
+	p := &prepare{Process: environment(map[string]string{"WORKSPACE_TMP": filepath.Dir(env)}), Request: Request{EnvFile: env, JSONFile: filepath.Join(folder, "a.json")}}
 	a := allocation("me", "")
 	staged, err := p.stage(a, nil)
 	if err != nil {

@@ -41,7 +41,6 @@ type prepare struct {
 	Process
 	Request
 	owner      string
-	makeFolder bool          // of the env file, where nobody chose it
 	leastLease time.Duration // what the build's time limit asks for
 	adopted    secret.Text   // the token of what is taken over
 	taken      secret.Text   // the token of the ticket that is taken up
@@ -111,7 +110,6 @@ func (p *prepare) resolve() (err error) {
 		}
 		p.adopted = id.Token
 	}
-	p.makeFolder = p.EnvFile == "" || p.EnvFile == "-"
 	if p.EnvFile == "" {
 		p.EnvFile = p.Process.envFile(p.Slot)
 	}
@@ -178,7 +176,7 @@ func (p *prepare) clearStale() error {
 // checkFolder makes sure that a file to be written has a folder, which is better told now than after an hour
 // in the queue, and that no dead process's files with passwords lie there.
 func (p *prepare) checkFolder(path string) error {
-	if !p.makeFolder || path != p.base() {
+	if !p.makes(path) {
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
 			return fmt.Errorf("no folder for %s: %w", path, err)
 		}
