@@ -55,7 +55,7 @@ type lane struct {
 
 func newLane(t *testing.T, r *rand.Rand) *lane {
 	// Commits to memory cost nothing: it is the order that matters here.
-	folder, err := os.MkdirTemp("/dev/shm", "races")
+	folder, err := os.MkdirTemp("/dev/shm", "races") //nolint:usetesting // t.TempDir is on a disk
 	if err != nil {
 		folder = t.TempDir()
 	}

@@ -21,7 +21,7 @@ const (
 	linearClients = 8
 	linearNodes   = 3
 	linearRounds  = 20 // of allocate, perhaps extend, and release, for each client
-	linearSeconds = 60 * time.Second
+	linearLimit   = 60 * time.Second
 )
 
 // What a client asks of a node. Failed allocations have no node and are not in the history.
@@ -147,10 +147,10 @@ func testLinearizable(t *testing.T, engine pooltest.Engine) {
 	if len(h.ops) < linearClients*linearRounds/2 {
 		t.Errorf("only %d operations are in the history", len(h.ops))
 	}
-	switch result := porcupine.CheckOperationsTimeout(linearModel.ToModel(), h.ops, linearSeconds); result {
+	switch result := porcupine.CheckOperationsTimeout(linearModel.ToModel(), h.ops, linearLimit); result {
 	case porcupine.Ok:
 	case porcupine.Unknown:
-		t.Logf("the history of %d operations could not be checked within %s", len(h.ops), linearSeconds)
+		t.Logf("the history of %d operations could not be checked within %s", len(h.ops), linearLimit)
 	default:
 		t.Errorf("the history of %d operations is not linearizable", len(h.ops))
 	}

@@ -394,10 +394,10 @@ func report(t *testing.T, ctx context.Context, db *pool.DB, url string, lines []
 	took := time.Duration(last - begin)
 	t.Logf("%d allocations in %s (%.0f an hour), %d kills survived, %d operations of unknown outcome, longest stall %s",
 		allocated, took.Round(time.Second), float64(allocated)/took.Hours(), kills, unknown, stall.Round(time.Millisecond))
-	switch porcupine.CheckOperationsTimeout(linearModel.ToModel(), history, linearSeconds) {
+	switch porcupine.CheckOperationsTimeout(linearModel.ToModel(), history, linearLimit) {
 	case porcupine.Ok:
 	case porcupine.Unknown:
-		t.Logf("the history of %d operations could not be checked within %s", len(history), linearSeconds)
+		t.Logf("the history of %d operations could not be checked within %s", len(history), linearLimit)
 	default:
 		t.Errorf("the history of %d operations is not linearizable", len(history))
 	}

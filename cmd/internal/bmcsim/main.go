@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,7 +21,7 @@ func main() {
 	// Not SIGINT: whoever starts it in the background keeps its BMCs when Ctrl-C is typed, and ends it last.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bmcsim:", err)
 		os.Exit(1)
 	}
@@ -28,7 +29,7 @@ func main() {
 
 // run reads the inventory IN, serves its BMCs, prints a line "name address port" for each, writes OUT, the
 // same inventory with these addresses, and serves until ctx ends. OUT appears when all BMCs listen.
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) != 2 {
 		return fmt.Errorf("usage: bmcsim IN OUT, two files of inventories in YAML")
 	}
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer sim.Close()
 		b.Address, b.Port = sim.AddrPort().Addr().String(), int(sim.AddrPort().Port())
-		fmt.Println(specs[i].Name, b.Address, b.Port)
+		fmt.Fprintln(stdout, specs[i].Name, b.Address, b.Port)
 	}
 
 	var out bytes.Buffer

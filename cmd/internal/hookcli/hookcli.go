@@ -4,6 +4,7 @@ package hookcli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -62,7 +63,8 @@ func (c Command) Usagef(format string, args ...any) error {
 
 // usage adds to an error where the help is.
 func (c Command) usage(err error) error {
-	if u, ok := err.(*cli.UsageError); ok {
+	var u *cli.UsageError
+	if errors.As(err, &u) {
 		u.Help = c.Program + " --help"
 	}
 	return err

@@ -51,7 +51,7 @@ func (c crowd) GoString() string {
 
 // The figures of all crowds.
 const (
-	crowdAgeing = 5 * time.Second // that a step of priority is worth
+	crowdAgeing = 5 * time.Second  // that a step of priority is worth
 	crowdDeath  = 60 * time.Second // until a dead client is found out: by its heartbeat, or by the lease
 	// reaction is how long a live client may take to see what happened. Near the head that is tenths of a second.
 	reaction = 3 * time.Second

@@ -108,7 +108,7 @@ func TestLockWaitTimeout(t *testing.T) {
 	r := w.newRun(t, options())
 	holder, err := w.raw(t, "root").BeginTx(w.ctx, nil)
 	r.ok(err)
-	defer holder.Rollback()
+	defer func() { _ = holder.Rollback() }()
 	_, err = holder.Exec("SELECT version FROM pool_locks WHERE pool = ? FOR UPDATE", r.pool)
 	r.ok(err)
 	granted := make(chan error)
