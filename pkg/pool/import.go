@@ -49,7 +49,7 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 			return nil, nil
 		}
 		moved := false
-		err = db.transact(ctx, func(t *tx) error {
+		err = db.transactUnique(ctx, func(t *tx) error {
 			moved = false
 			policies, err := t.lockWithPolicy(lock...)
 			if err != nil {

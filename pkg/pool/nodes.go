@@ -140,7 +140,7 @@ func (db *DB) AddNodes(ctx context.Context, specs []NodeSpec) error {
 	for i := range specs {
 		uids[i] = newID()
 	}
-	return db.transact(ctx, func(t *tx) error {
+	return db.transactUnique(ctx, func(t *tx) error {
 		pools, err := t.lockWithPolicy(poolsOf(specs)...)
 		if err != nil {
 			return err
@@ -383,7 +383,7 @@ func (db *DB) transactNode(ctx context.Context, name string, others []string, fn
 			return err
 		}
 		moved := false
-		err := db.transact(ctx, func(t *tx) error {
+		err := db.transactUnique(ctx, func(t *tx) error {
 			moved = false
 			pools, err := t.lockWithPolicy(append([]string{pool}, others...)...)
 			if err != nil {

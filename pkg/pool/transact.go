@@ -70,6 +70,22 @@ func (db *DB) transact(ctx context.Context, fn func(*tx) error) error {
 	})
 }
 
+// transactUnique is transact for what takes names and addresses: it checks first that they are free, and
+// tells who has them. Of two that find the same one free, in pools with a lock each, the second meets a
+// unique key; it checks again and then sees the first.
+func (db *DB) transactUnique(ctx context.Context, fn func(*tx) error) error {
+	return db.transact(ctx, func(t *tx) error {
+		err := fn(t)
+		if err == nil {
+			err = t.flush()
+		}
+		if t.db.classify(err) == classDuplicate {
+			return errMoved
+		}
+		return err
+	})
+}
+
 func (db *DB) try(ctx context.Context, operation string, uncertain bool, fn func(*tx) error) error {
 	conn, err := db.sql.Connx(ctx)
 	if err != nil {
