@@ -42,6 +42,7 @@ var areas = []area{
 	{"heartbeat", heartbeatCases},
 	{"take-over", takeOverCases},
 	{"claim", claimCases},
+	{"crowds", crowdCases},
 	{"maintenance", maintenanceCases},
 	{"suspects", suspectCases},
 	{"cleaning", cleaningCases},

@@ -61,9 +61,9 @@ func (c *clock) tended() bool {
 // tb is what a world needs of its test: a *testing.T has it, and so has the *rapid.T of a random walk.
 type tb interface {
 	Helper()
+	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
-	Logf(format string, args ...any)
 	Failed() bool
 	Cleanup(fn func())
 }
