@@ -175,14 +175,26 @@ func (c *linearClient) round(n int) {
 	}
 	called := time.Now()
 	a, err := c.db.Allocate(ctx, r, pool.AllocateOptions{Wait: time.Duration(c.rand.IntN(300)) * time.Millisecond})
-	if errors.Is(err, pool.ErrNoNode) {
+	revoked := errors.Is(err, pool.ErrConflict)
+	switch {
+	case errors.Is(err, pool.ErrNoNode):
 		return
-	} else if err != nil {
+	case revoked: // before it had looked: the revocation tells of it
+		list, err := c.db.Allocations(ctx, pool.AllocationFilter{Owner: owner})
+		if err != nil || len(list) != 1 || list[0].EndReason != pool.EndRevoked {
+			c.t.Errorf("%s: allocate is in conflict with nobody: %v %v", owner, list, err)
+			return
+		}
+		a = &list[0]
+	case err != nil:
 		c.t.Errorf("%s: allocate: %v", owner, err)
 		return
 	}
 	for _, node := range a.NodeNames() {
 		c.history.add(c.i, called, linearInput{node: node, what: "allocate", id: a.ID, short: short}, "done")
+	}
+	if revoked {
+		return
 	}
 	if c.rand.IntN(4) == 0 {
 		c.moved.Add(int64(1200 * time.Millisecond)) // short leases end
