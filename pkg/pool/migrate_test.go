@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io/fs"
 	"net/url"
 	"os"
@@ -71,7 +72,7 @@ func TestHalfMigrated(t *testing.T) {
 			want := whole.columns(t)
 			for i, file := range files {
 				db := halfMigrated(t, fresh(), int64(i), file)
-				if _, err := Open(ctx, db.url.String(), Options{}); !isSchema(err) || !strings.Contains(err.Error(), "moltenironctl init") {
+				if _, err := Open(ctx, db.url.String(), Options{}); !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "moltenironctl init") {
 					t.Errorf("%s: a hook gets %v", file, err)
 				}
 				mended := initialised(t, db.url.String())
@@ -81,11 +82,6 @@ func TestHalfMigrated(t *testing.T) {
 			}
 		})
 	}
-}
-
-func isSchema(err error) bool {
-	e, ok := err.(*Error) //nolint:errorlint // Open makes it itself
-	return ok && e.Class == ErrSchema
 }
 
 // initialised runs init and gives the open database.
