@@ -54,7 +54,8 @@ func fail(class error, format string, args ...any) error {
 }
 
 // Problems are several faults of one input (an import, a node), all told at once. It is an ErrInvalid
-// or, when every fault is a clash with what exists, an ErrConflict.
+// or, when every fault is a clash with what exists, an ErrConflict, or, when each is a pool that is not there,
+// an ErrNotFound.
 type Problems struct {
 	Class error
 	List  []string // one line each: where, what, the value

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"slices"
 )
 
@@ -24,6 +25,9 @@ type Change struct {
 func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]Change, error) {
 	specs, err := normalizeAll(specs)
 	if err != nil {
+		return nil, err
+	}
+	if err := db.checkPools(ctx, specs); err != nil {
 		return nil, err
 	}
 	uids := make([]string, len(specs))
@@ -92,6 +96,27 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 		return 1
 	})
 	return changes, nil
+}
+
+// checkPools tells of every spec whose pool is not there; the lock would tell of the first pool alone.
+func (db *DB) checkPools(ctx context.Context, specs []NodeSpec) error {
+	if len(specs) == 0 {
+		return nil
+	}
+	var there []string
+	if err := db.list(ctx, &there, `SELECT name FROM pools WHERE name IN (?)`, poolsOf(specs)); err != nil {
+		return err
+	}
+	var problems []string
+	for _, s := range specs {
+		if !slices.Contains(there, s.Pool) {
+			problems = append(problems, fmt.Sprintf("node %s: no pool %q; make it with: moltenironctl pool add %s", s.Name, s.Pool, s.Pool))
+		}
+	}
+	if len(problems) > 0 {
+		return &Problems{Class: ErrNotFound, List: problems}
+	}
+	return nil
 }
 
 // errDryRun ends a transaction that only looked: it is rolled back, and transact returns nil.
