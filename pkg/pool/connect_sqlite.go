@@ -2,11 +2,14 @@ package pool
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // sqliteBusyMillis is how long one BEGIN waits for another writer before it is repeated from outside,
@@ -24,6 +27,29 @@ func sqliteDSN(path string) string {
 	}}
 	escaped := (&url.URL{Path: path}).EscapedPath()
 	return "file:" + escaped + "?" + v.Encode()
+}
+
+// sqliteTrouble says why SQLite cannot open or write a file, where that can be seen from outside, else "". Its
+// own words are "unable to open database file" and "disk I/O error", also for a disk that is read-only or
+// full, because beside the file it writes two more.
+func sqliteTrouble(path string) string {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return "is a folder; name a file in it"
+	}
+	folder := filepath.Dir(path)
+	for _, place := range []string{path, folder} {
+		switch err := unix.Access(place, unix.W_OK); {
+		case errors.Is(err, unix.EROFS):
+			return "is on a file system that is read-only"
+		case errors.Is(err, unix.EACCES):
+			return "cannot be written by this user, who needs to write " + place
+		}
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(folder, &disk); err == nil && disk.Bavail == 0 {
+		return "is on a disk that is full"
+	}
+	return ""
 }
 
 // networkFileSystems do not give SQLite the locks and the shared memory that WAL needs between machines.

@@ -137,6 +137,11 @@ func (db *DB) failure(class class, err error) error {
 	case classCrowded:
 		return fail(ErrUnreachable, "database %s has too many connections (raise max_connections): %w", db.url, err)
 	case classHost, classLost:
+		if db.connector == nil {
+			if trouble := sqliteTrouble(db.url.Path); trouble != "" {
+				return fail(ErrUnreachable, "database %s %s: %w", db.url, trouble, err)
+			}
+		}
 		return fail(ErrUnreachable, "database %s does not answer: %w", db.url, err)
 	case classReadOnly:
 		return fail(ErrUnreachable, "database %s is read-only: %w", db.url, err)
