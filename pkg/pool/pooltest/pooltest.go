@@ -57,6 +57,7 @@ var areas = []area{
 	{"tickets", ticketCases},
 	{"holds", holdCases},
 	{"explain", explainCases},
+	{"estimates", estimateCases},
 	{"recover", recoverCases},
 	{"history", historyCases},
 	{"large", largeCases},
