@@ -300,7 +300,13 @@ func (db *DB) takeOver(ctx context.Context, k *ticket, other *allocationRow, old
 		return err
 	}
 	err = db.poolStory(ctx, other.Pool, func(t *tx, p *poolRow) error {
-		freed, err := t.end(p, []ending{other.ending(EndLapsed)})
+		// Once more, under the lock: a pass may have ended it, or its client may live after all.
+		var dead []allocationRow
+		if err := t.list(&dead, `SELECT `+allocationColumns+` FROM allocations a JOIN waiters w ON w.allocation_id = a.id
+			WHERE a.id = ? AND a.token = ? AND a.state IN ('waiting', 'granted') AND w.alive_until <= ?`, other.ID, oldToken, at(t.now)); err != nil || len(dead) == 0 {
+			return err
+		}
+		freed, err := t.end(p, []ending{dead[0].ending(EndLapsed)})
 		if err != nil {
 			return err
 		}
