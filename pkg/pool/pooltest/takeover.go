@@ -3,6 +3,7 @@ package pooltest
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/pool"
@@ -172,6 +173,42 @@ var takeOverCases = []testCase{
 		w.clock.add(61 * time.Second)
 		w.equal("nodes", []string{"b"}, w.grant(one("build", needs("name=b"))).NodeNames())
 		w.equal("holders", map[string]string{"b": "build"}, w.holders())
+	}},
+
+	{"of newcomers and tend at the same time one ends the dead one's ticket, and one newcomer takes its place", func(w *world) {
+		w.addNode("a", having("gpu", "1"))
+		w.hold(one("holder"))
+		w.add("b")
+		began := time.Now()
+		for range 3 {
+			dead := w.enqueue(one("build", needs("gpu")), time.Minute)
+			w.clock.add(time.Minute)
+			var mu sync.Mutex
+			var got []string
+			w.together(8, func(i int, db *pool.DB) {
+				if i%2 == 0 {
+					if _, err := db.Tend(w.ctx); err != nil {
+						w.Errorf("tend: %v", err)
+					}
+					return
+				}
+				a, err := db.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+				if err != nil && !errors.As(err, new(*pool.BusyError)) {
+					w.Errorf("a newcomer: %v", err)
+				}
+				if err == nil {
+					mu.Lock()
+					got = append(got, a.NodeNames()...)
+					mu.Unlock()
+				}
+			})
+			w.equal("what the newcomers get", []string{"b"}, got)
+			w.equal("the dead one's end", pool.EndLapsed, w.byID(dead.ID).EndReason)
+			w.release("build")
+		}
+		if took := time.Since(began); took > patience {
+			w.Errorf("it took %v", took)
+		}
 	}},
 
 	{"a newcomer in another pool ends the dead one's ticket", func(w *world) {
