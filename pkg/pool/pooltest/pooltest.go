@@ -63,6 +63,7 @@ var areas = []area{
 	{"large", largeCases},
 	{"brakes", brakeCases},
 	{"groups", groupCases},
+	{"schema", schemaCases},
 	{"random", randomCases},
 }
 

@@ -16,7 +16,7 @@ func (w *world) raw() *sql.DB {
 	w.Helper()
 	u, err := pool.ParseURL(w.urls[0])
 	w.ok(err)
-	driver, source := "sqlite", "file:"+u.Path+"?_pragma=busy_timeout(5000)"
+	driver, source := "sqlite", "file:"+u.Path+"?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"
 	if u.Path == "" {
 		driver, source = "mysql", fmt.Sprintf("%s@tcp(%s)/%s", u.User, u.Hosts[0], u.Database)
 		if len(u.Hosts) > 1 { // what the library has just written at another host of the cluster
