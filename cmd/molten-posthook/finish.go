@@ -19,6 +19,8 @@ safe; a molten-prehook of the same build that comes later is refused.
 
 When the database cannot be reached, the release is kept on this machine, and the next hook there or
 moltenironctl tend makes it.
+With --scrub the logs in a folder lose the passwords that the build was given; that is done when the nodes are
+back, and exit status 1 says that it could not be done, so that nobody publishes them.
 With --hold-on-failure the nodes of a build that did not end with SUCCESS stay with it for a post-mortem; the
 last line says until when, and how to give them back before.`
 
@@ -26,6 +28,7 @@ const examples = `  molten-posthook                                       # all 
   molten-posthook --slot db                             # only what the build checked out with --slot db
   molten-posthook --owner https://ci.example.org/job/nightly/1041/ --result ABORTED
   molten-posthook --hold-on-failure 4h                  # keep what a failed build leaves, to look at it
+  molten-posthook --scrub logs                          # blank the passwords in what DevStack traced there
   molten-posthook --owner "$USER"                       # by hand`
 
 // settings are the flags.
@@ -45,6 +48,7 @@ func (s *settings) command() hookcli.Command {
 	f.StringVar(&r.EnvFile, "env-file", "", "`PATH` of the file that molten-prehook wrote; it need not exist (default: where molten-prehook puts it)")
 	f.StringVar(&r.Result, "result", "", "`RESULT` of the build, kept with the history (default: $BUILD_RESULT, which PostBuildScript sets)")
 	f.DurationVar(&r.HoldOnFailure, "hold-on-failure", 0, "`TIME` to keep the nodes for a post-mortem when the result is not SUCCESS, as in 2h; capped by the pool (default: not at all)")
+	f.StringArrayVar(&r.Scrub, "scrub", nil, "`FOLDER` of logs in which the passwords that the build was given are blanked before they are published, may be repeated; in plain text and .gz, links are not followed")
 	f.BoolVar(&r.Dirty, "dirty", false, "the nodes need cleaning before their next build")
 	f.StringVar(&s.config, "config", "", "`FILE` with the configuration")
 	f.String("outbox", "", "`FOLDER` where releases wait that could not reach the database (default: the configuration's, else /var/lib/molteniron/outbox or ~/.local/state/molteniron/outbox)")

@@ -27,6 +27,8 @@ type Return struct {
 	Result  string  // of the build; "" is BUILD_RESULT of the environment
 	Dirty   bool    // the nodes need cleaning before their next build
 
+	Scrub []string // folders of logs, in which the passwords that the build was given are blanked
+
 	HoldOnFailure time.Duration // keep the nodes for so long, for a post-mortem, when the result is not SUCCESS; 0 is not at all
 }
 
@@ -39,8 +41,11 @@ type Return struct {
 // error says so and has the class that it would have without, and the files are removed. What waits in the
 // outbox is made first.
 //
-// It blocks for at most 60 s, and for 1.5 s from the moment when ctx ends: a second abort of the build
-// must not keep the nodes. Errors are those of package pool.
+// When that is done, whatever became of it, the passwords that the build was given are blanked in the
+// folders that r.Scrub names. An error of that alone has no class: the nodes are back.
+//
+// It blocks for at most 60 s (and ten minutes more for what it scrubs), and for 1.5 s from the moment when
+// ctx ends: a second abort of the build must not keep the nodes. Errors are those of package pool.
 func Finish(ctx context.Context, p Process, r Return) error {
 	if r.Slot != nil {
 		if err := checkSlot(*r.Slot); err != nil {
@@ -58,13 +63,25 @@ func Finish(ctx context.Context, p Process, r Return) error {
 	if r.HoldOnFailure < 0 || r.HoldOnFailure%time.Second != 0 {
 		return invalid("a hold of %s: give whole seconds, as in 90s, 30m or 2h", r.HoldOnFailure)
 	}
-	asked := time.Now()
 	mine := func(id identity) bool { return id.Owner == owner && (r.Slot == nil || id.Slot == *r.Slot) }
+	if len(r.Scrub) == 0 {
+		return p.finish(ctx, owner, r, mine, nil)
+	}
+	given := new(secrets)
+	given.files(mine, p.envFiles(r))
+	err = p.finish(ctx, owner, r, mine, given)
+	return errors.Join(err, p.scrub(ctx, r.Scrub, given))
+}
+
+// finish gives back what the owner has and removes its files. Into given, unless it is nil, it puts the
+// passwords that the build had.
+func (p Process) finish(ctx context.Context, owner string, r Return, mine func(identity) bool, given *secrets) error {
+	asked := time.Now()
 	tokens := known(mine, p.envFiles(r))
 	work, cancel := lasting(ctx)
 	defer cancel()
 
-	done, err := p.release(ctx, work, owner, r)
+	done, err := p.release(ctx, work, owner, r, given)
 	if err != nil && !errors.Is(err, pool.ErrConflict) {
 		err = ended(work, err)
 		switch {
@@ -131,13 +148,16 @@ type outcome struct {
 
 // release gives back what an owner has, but for the allocations that it keeps for a post-mortem. Before
 // that it makes what waits in the outbox, which may be this owner's; that ends with ctx, the rest with work.
-func (p Process) release(ctx, work context.Context, owner string, r Return) (o outcome, err error) {
+func (p Process) release(ctx, work context.Context, owner string, r Return, given *secrets) (o outcome, err error) {
 	db, err := p.Open(work)
 	if err != nil {
 		return o, err
 	}
 	defer db.Close()
 	o.opened = true
+	if given != nil {
+		given.database(work, db, owner)
+	}
 	c := p.newConsole(func(error) {})
 	defer c.close()
 	p.replayFor(ctx, replayAfter, db, c)
