@@ -57,7 +57,7 @@ type Answer struct {
 const (
 	requestTime = 10 * time.Second
 	lookTime    = time.Minute
-	parallel    = 4 // requests at a time, so that a look is no burden to a controller
+	parallel    = 4 // requests at a time to one controller, so that a look is no burden to it
 )
 
 // Client asks a set of controllers. It may be used by several goroutines.
@@ -168,7 +168,7 @@ func splitBuild(path string) (job, number string, ok bool) {
 	return job, number, true
 }
 
-// Ask asks whether builds are in progress, a few side by side, and once more after pause for those that
+// Ask asks whether builds are in progress, a few of each controller side by side, and once more after pause for those that
 // seem to have finished: a build is Finished only when it was so twice. It blocks for pause and at most
 // two minutes; what was not answered by then is Unknown, as is everything when ctx ends. The answers are
 // in the order of builds.
@@ -202,24 +202,31 @@ func (c *Client) Ask(ctx context.Context, builds []Build, pause time.Duration) [
 	return answers
 }
 
-// look asks once for each build.
+// look asks once for each build. Each controller has its own few who ask, so that one that hangs keeps no
+// other waiting.
 func (c *Client) look(ctx context.Context, builds []Build) []Answer {
 	ctx, cancel := context.WithTimeout(ctx, c.lookTime)
 	defer cancel()
 	answers := make([]Answer, len(builds))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(parallel, len(builds)) {
-		workers.Go(func() {
-			for i := range next {
-				answers[i] = c.ask(ctx, builds[i])
-			}
-		})
+	of := map[*controller][]int{}
+	for i, b := range builds {
+		of[b.controller] = append(of[b.controller], i)
 	}
-	for i := range builds {
-		next <- i
+	var all sync.WaitGroup
+	for _, indexes := range of {
+		next := make(chan int, len(indexes))
+		for _, i := range indexes {
+			next <- i
+		}
+		close(next)
+		for range min(parallel, len(indexes)) {
+			all.Go(func() {
+				for i := range next {
+					answers[i] = c.ask(ctx, builds[i])
+				}
+			})
+		}
 	}
-	close(next)
-	workers.Wait()
+	all.Wait()
 	return answers
 }
