@@ -218,11 +218,13 @@ func Grants(rawURL string) (string, error) {
 	return b.String(), nil
 }
 
-// hookGrants are what the hooks do with each table; events are append only.
+// hookGrants are what the hooks do with each table; events are append only. Of a node they change what becomes
+// of it, not what it is: whoever takes over an agent cannot point a node's name at a BMC of their own.
 var hookGrants = []struct{ table, rights string }{
 	{"pools", "SELECT"},
 	{"pool_locks", "SELECT, UPDATE"},
-	{"nodes", "SELECT, UPDATE"},
+	{"nodes", "SELECT, UPDATE (status, reason, status_since, ready_since, suspect, suspect_since, dirty_until, clean_attempts, " +
+		"strikes, checked_at, check_result, generation, allocation_id)"},
 	{"node_macs", "SELECT"},
 	{"node_ips", "SELECT"},
 	{"allocations", "SELECT, INSERT, UPDATE"},
