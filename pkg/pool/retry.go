@@ -17,6 +17,10 @@ const (
 	maxPause   = time.Second
 )
 
+// leastTries is how often a lost connection is made anew even when the first loss took longer than the
+// patience: a machine that is overrun for a moment may need that long to lose one.
+const leastTries = 3
+
 // crowdPatience is how long "too many connections" is waited out: a thousand builds that start together
 // are served within seconds, so who is told so is only early.
 const crowdPatience = 2 * time.Minute
@@ -36,6 +40,7 @@ func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncerta
 	}
 	var begun time.Time // of the trouble
 	uncertain, told := false, false
+	lost := 0
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := fn(uncertain)
 		if err == nil || errors.Is(err, errRepeated) {
@@ -50,6 +55,7 @@ func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncerta
 		case classCrowded:
 			patience = max(patience, crowdPatience)
 		case classLost, classHost:
+			lost++
 			uncertain = uncertain || errors.As(err, new(*commitError))
 			db.leaveHost()
 		default:
@@ -59,7 +65,7 @@ func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncerta
 			begun = time.Now()
 		}
 		pause := time.Duration((0.5 + rand.Float64()) * float64(pause)) //nolint:gosec // jitter is no secret
-		if time.Since(begun)+pause > patience {
+		if time.Since(begun)+pause > patience && (lost == 0 || lost >= leastTries) {
 			return db.failure(class, err)
 		}
 		if !told && pause > maxPause/2 {
