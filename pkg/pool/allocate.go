@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/secret"
@@ -154,8 +152,10 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		var row struct {
 			poolRow
 			allocationRow
+			HasReady bool `db:"has_ready"`
 		}
-		if err := t.Get(&row, `SELECT `+poolColumns+`, `+allocationColumns+` FROM allocations a
+		if err := t.Get(&row, `SELECT `+poolColumns+`, `+allocationColumns+`,
+			EXISTS (SELECT 1 FROM nodes n WHERE n.pool = p.name`+readyOnly+`) AS has_ready FROM allocations a
 			JOIN pools p ON p.name = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ? AND a.token = ?`, k.id, k.tokenKey); errors.Is(err, sql.ErrNoRows) {
 			return k.takenOver()
 		} else if err != nil {
@@ -173,15 +173,19 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		if err != nil {
 			return err
 		}
-		ready := t.readyNodes(p.Name)
-		m, _, err := ready.match(k.Groups, 0)
-		if err != nil {
-			return err
-		}
 		// If the ready nodes cannot serve this request even alone, the pass would change nothing: the
 		// others were served when they came, or when nodes did.
-		if m.complete() || len(freed) > 0 || t.locked[p.Name].anew {
-			if err := t.walk(p, ready, nil); err != nil {
+		ready, suffice := t.readyNodes(p.Name), false
+		if forAll := len(freed) > 0 || t.locked[p.Name].anew; forAll || row.HasReady {
+			if suffice, err = ready.couldFill(k.Groups); err != nil {
+				return err
+			}
+			if forAll {
+				err = t.walk(p, ready, nil, nil)
+			} else if suffice {
+				err = t.walk(p, ready, nil, k)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -191,9 +195,9 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		}
 		reason, detail := EndReason(""), ""
 		if first {
-			possible := m.complete()
+			possible := suffice
 			if !possible {
-				if possible, err = t.couldEver(p.Name, k.Groups); err != nil {
+				if possible, err = t.allNodes(p.Name).couldFill(k.Groups); err != nil {
 					return err
 				}
 			}
@@ -233,219 +237,19 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		if _, err = t.end(p, []ending{end}); err != nil || !end.Several {
 			return err
 		}
-		return t.walk(p, t.readyNodes(p.Name), nil) // what was set aside for it is for who is behind
+		return t.walk(p, t.readyNodes(p.Name), nil, nil) // what was set aside for it is for who is behind
 	})
 	return own, err
 }
 
-// couldEver reports whether the nodes of a pool, in whatever state, could meet a request. It reads no
-// more of them than it takes.
-func (t *tx) couldEver(pool string, groups []Group) (bool, error) {
-	m := newMatching(groups)
-	addresses := needsAddresses(groups)
-	for offset, limit := 0, max(firstBatch, m.want); ; offset, limit = offset+limit, min(limit*batchGrow, maxBatch) {
-		var rows []*nodeRow
-		if err := t.list(&rows, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ? ORDER BY n.id LIMIT ? OFFSET ?`, pool, limit, offset); err != nil {
-			return false, err
-		}
-		if addresses {
-			if err := fillAddresses(t.ctx, t, rows); err != nil {
-				return false, err
-			}
-		}
-		for _, n := range rows {
-			if m.offer(n); m.complete() {
-				return true, nil
-			}
-		}
-		if len(rows) < limit {
-			return false, nil
-		}
-	}
-}
-
 // needs says what a pool would need to meet a request that none of its nodes could ever meet.
 func (t *tx) needs(pool string, groups []Group) (string, error) {
-	all, err := t.poolNodes(pool, false)
-	if err != nil {
+	var all []*nodeRow
+	if err := t.list(&all, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ?`, pool); err != nil {
 		return "", err
 	}
-	return cut(needs(groups, all.rows), maxReason), nil
-}
-
-// How often a waiting client looks: near the head often enough that a release reaches it at once, far
-// from it so rarely that a thousand of them cost the database little. Between slow looks it holds no
-// connection.
-const (
-	pollPerPlace = 100 * time.Millisecond
-	slowestPoll  = 20 * time.Second
-	holdConn     = 2 * time.Second
-	progressTick = time.Minute
-	// explainPlaces is how near the head a client has its position explained in full: that reads the pool.
-	explainPlaces = 20
-)
-
-// pollRow is the one statement of a look.
-type pollRow struct {
-	allocationRow
-	TokenKey string `db:"token"`
-	RankAt   stamp  `db:"rank_at"`
-	Version  int64  `db:"version"`
-	NextDue  stamp  `db:"next_due"`
-	LastNow  stamp  `db:"last_now"`
-	Clock    stamp  `db:"clock"`
-}
-
-// wait looks at the own row until it no longer waits or the deadline has come, keeps the heartbeat, and
-// moves the queue itself when time alone has changed something.
-func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o AllocateOptions) (ownState, error) {
-	var version int64 = -1
-	place := 1
-	var told Position
-	var toldAt time.Time
-	for {
-		row, err := db.look(ctx, k)
-		if err != nil {
-			return ownState{}, err
-		}
-		now := db.laterOf(db.machineClock(), row.Clock, row.LastNow)
-		own := ownState{row.allocationRow}
-		switch {
-		case row.TokenKey != k.tokenKey:
-			return own, k.takenOver()
-		case own.lapsed() && time.Until(deadline) <= 0:
-			own.EndReason = EndTimeout // which it had come to as well
-			return own, nil
-		case own.lapsed():
-			// An outage longer than a heartbeat: the client lives, so it gets its place back.
-			again := newTicket(k.Request)
-			again.queuedAt = k.queuedAt
-			*k = *again
-			if err := db.enqueue(ctx, k, deadline); err != nil {
-				return own, err
-			}
-			own, err := db.serve(ctx, k, false, true)
-			if err != nil || own.State != Waiting && !own.lapsed() {
-				return own, err
-			}
-			continue
-		case own.State != Waiting:
-			return own, nil
-		}
-		// First the sign of life: who wakes up after an outage must not take back its own ticket.
-		if row.AliveUntil.Sub(now) < beatBefore {
-			if _, err := db.beat(ctx, k, now); err != nil {
-				return own, err
-			}
-		}
-		if !row.NextDue.IsZero() && !row.NextDue.After(now) {
-			own, err := db.serve(ctx, k, false, false)
-			if err != nil || own.State != Waiting && !own.lapsed() {
-				return own, err
-			}
-		}
-		if row.Version != version {
-			version = row.Version
-			if place, err = db.place(ctx, k, row.RankAt); err != nil {
-				return own, err
-			}
-		}
-		if o.Progress != nil {
-			minute := time.Since(toldAt) >= progressTick
-			if toldAt.IsZero() || minute || place != told.Place {
-				p, err := db.position(ctx, k, place)
-				if err != nil {
-					return own, err
-				}
-				p.Waited = now.Sub(row.QueuedAt.Time)
-				o.Progress(p)
-				told, toldAt = p, time.Now()
-			}
-		}
-		pause := min(time.Duration(place)*pollPerPlace, slowestPoll)
-		pause = time.Duration((0.8 + 0.4*rand.Float64()) * float64(pause)) //nolint:gosec // jitter is no secret
-		left := time.Until(deadline)
-		if left <= 0 {
-			own, err := db.serve(ctx, k, true, false)
-			if err != nil || !own.lapsed() {
-				return own, err
-			}
-		}
-		pause = min(pause, max(left, 0))
-		if pause > holdConn {
-			db.dropIdle()
-		}
-		if err := sleep(ctx, pause); err != nil {
-			return own, db.ended(ctx, err)
-		}
+	if err := fillAddresses(t.ctx, t, all); err != nil {
+		return "", err
 	}
-}
-
-func (db *DB) look(ctx context.Context, k *ticket) (pollRow, error) {
-	var row pollRow
-	err := db.get(ctx, &row, `SELECT `+allocationColumns+`, a.token, a.rank_at, l.version, l.next_due, l.last_now, `+db.dialect.clock+` AS clock
-		FROM allocations a JOIN pool_locks l ON l.pool = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ?`, k.id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return row, fail(ErrNotFound, "the allocation of %q is gone from the database", k.Owner)
-	}
-	return row, err
-}
-
-// beat is the sign of life, in one statement; it is guarded by the token, so that a client whose ticket
-// was taken over does not keep it alive.
-func (db *DB) beat(ctx context.Context, k *ticket, now time.Time) (lives bool, err error) {
-	err = db.retry(ctx, defaultPatience, func(bool) error {
-		result, err := db.sql.ExecContext(ctx, `UPDATE waiters SET alive_until = ? WHERE allocation_id = ? AND token = ?`,
-			at(now.Add(k.aliveFor)), k.id, k.tokenKey)
-		if err != nil {
-			return err
-		}
-		rows, err := result.RowsAffected()
-		lives = rows > 0
-		return err
-	})
-	return lives, err
-}
-
-// place counts who is before a ticket, itself included.
-func (db *DB) place(ctx context.Context, k *ticket, rank stamp) (int, error) {
-	var n int
-	err := db.get(ctx, &n, `SELECT COUNT(*) FROM allocations WHERE pool = ? AND state = 'waiting' AND (rank_at < ? OR (rank_at = ? AND id <= ?))`,
-		k.Pool, rank, rank, k.id)
-	return max(n, 1), err
-}
-
-// position says how a ticket stands: in full near the head, and what two cheap statements tell far from it.
-func (db *DB) position(ctx context.Context, k *ticket, place int) (Position, error) {
-	p := Position{Place: place, Request: Describe(k.Groups)}
-	if place > explainPlaces {
-		var paused struct {
-			Paused bool   `db:"paused"`
-			Reason string `db:"paused_reason"`
-		}
-		if err := db.get(ctx, &paused, `SELECT paused, paused_reason FROM pools WHERE name = ?`, k.Pool); err != nil {
-			return p, err
-		}
-		p.Reason = fmt.Sprintf("%d requests are before it", place-1)
-		if paused.Paused {
-			p.Reason = fmt.Sprintf("pool %s is paused: %s", k.Pool, paused.Reason)
-		}
-		p.Estimate.Basis = "unknown: too far ahead to tell"
-		return p, nil
-	}
-	s, err := db.scene(ctx, k.Pool)
-	if err != nil {
-		return p, err
-	}
-	i := slices.IndexFunc(s.queue, func(q *sceneRequest) bool { return q.ID == k.id })
-	if i < 0 {
-		p.Reason = "it is being served"
-		return p, nil
-	}
-	if s.past, err = db.pastDurations(ctx, k.Pool, s); err != nil {
-		return p, err
-	}
-	e, _ := s.explain(i)
-	p.Place, p.Reason, p.Holders, p.Estimate = e.Place, e.Reason, e.Holders, e.Estimate
-	return p, nil
+	return cut(needs(groups, all), maxReason), nil
 }

@@ -319,7 +319,7 @@ func (t *tx) pass(p *poolRow, fresh []int64, all bool) error {
 	if all {
 		fresh = nil
 	}
-	return t.walk(p, t.readyNodes(p.Name), fresh)
+	return t.walk(p, t.readyNodes(p.Name), fresh, nil)
 }
 
 // cut shortens text for a column.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func (db *DB) Explain(ctx context.Context, r ExplainRequest) (*Explanation, erro
 	} else if _, err := (Request{Owner: "what-if", Pool: pool, Groups: r.Groups}).normalize(); err != nil {
 		return nil, err
 	}
-	s, err := db.scene(ctx, pool)
+	s, err := db.scene(ctx, pool, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,8 @@ type sceneRequest struct {
 	served bool // within one step of a simulation
 }
 
-func (db *DB) scene(ctx context.Context, pool string) (*scene, error) {
+// scene reads a pool with the first so many of its queue, or with 0 all.
+func (db *DB) scene(ctx context.Context, pool string, first int) (*scene, error) {
 	var found []struct {
 		poolRow
 		LastNow stamp `db:"last_now"`
@@ -132,8 +134,11 @@ func (db *DB) scene(ctx context.Context, pool string) (*scene, error) {
 	if err := db.retry(ctx, defaultPatience, func(bool) error { return fillAddresses(ctx, db.sql, s.nodes) }); err != nil {
 		return nil, err
 	}
+	if first == 0 {
+		first = math.MaxInt32
+	}
 	if err := db.list(ctx, &s.queue, `SELECT a.id, a.owner, a.slot, a.request, a.lease_s, a.job_key, w.alive_until, w.detached, a.rank_at
-		FROM allocations a JOIN waiters w ON w.allocation_id = a.id WHERE a.pool = ? AND a.state = 'waiting' ORDER BY a.rank_at, a.id`, pool); err != nil {
+		FROM allocations a JOIN waiters w ON w.allocation_id = a.id WHERE a.pool = ? AND a.state = 'waiting' ORDER BY a.rank_at, a.id LIMIT ?`, pool, first); err != nil {
 		return nil, err
 	}
 	for _, q := range s.queue {

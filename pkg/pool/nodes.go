@@ -456,14 +456,11 @@ func (t *tx) endImpossible(p *poolRow) error {
 	if err := t.list(&queue, `SELECT id, owner, slot, request, job_key FROM allocations WHERE pool = ? AND state = 'waiting'`, p.Name); err != nil || len(queue) == 0 {
 		return err
 	}
-	all, err := t.poolNodes(p.Name, false)
-	if err != nil {
-		return err
-	}
 	shares, err := t.jobShares(p)
 	if err != nil {
 		return err
 	}
+	all := t.allNodes(p.Name)
 	missing := map[string]string{} // what the pool would need, by request; "" when it is possible
 	var gone []ending
 	for _, q := range queue {
@@ -472,8 +469,12 @@ func (t *tx) endImpossible(p *poolRow) error {
 		if !known {
 			if unreadable != nil {
 				detail = "it cannot be read"
-			} else if !all.couldFill(groups) {
-				detail = cut(needs(groups, all.rows), maxReason)
+			} else if could, err := all.couldFill(groups); err != nil {
+				return err
+			} else if !could {
+				if detail, err = t.needs(p.Name, groups); err != nil {
+					return err
+				}
 			}
 			missing[q.Request] = detail
 		}

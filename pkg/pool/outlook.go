@@ -41,7 +41,7 @@ func (db *DB) ExplainQueue(ctx context.Context, pool string) ([]QueuedRequest, e
 	stand := map[int64]QueuedRequest{}
 	for i, a := range list {
 		if i == 0 || a.Pool != list[i-1].Pool {
-			s, err := db.scene(ctx, a.Pool)
+			s, err := db.scene(ctx, a.Pool, 0)
 			if err != nil {
 				return nil, err
 			}

@@ -93,11 +93,12 @@ func asksForSeveral(request string) bool {
 	return err == nil && countNodes(groups) > 1
 }
 
-// readyNodes gives a pool's ready nodes one by one in hand-out order, read in growing batches: suspects
-// last, cheap ones first, among these the longest idle. What is given or set aside is used.
-type readyNodes struct {
+// nodeList gives nodes of a pool one by one, read in growing batches, because a walk seldom looks at many.
+// What is given or set aside is used.
+type nodeList struct {
 	t         *tx
 	pool      string
+	which     string // condition and order
 	rows      []*nodeRow
 	used      map[*nodeRow]bool
 	all       bool // nothing is left to read
@@ -105,8 +106,19 @@ type readyNodes struct {
 	filled    int  // rows[:filled] have them
 }
 
-func (t *tx) readyNodes(pool string) *readyNodes {
-	return &readyNodes{t: t, pool: pool, used: map[*nodeRow]bool{}}
+// readyNodes are the nodes that can be handed out, in the order in which they are: suspects last, cheap
+// ones first, among these the longest idle.
+func (t *tx) readyNodes(pool string) *nodeList {
+	return &nodeList{t: t, pool: pool, which: readyOnly + handOutOrder, used: map[*nodeRow]bool{}}
+}
+
+// workingNodes are the nodes in service: ready, allocated or dirty, and not in maintenance.
+func (t *tx) workingNodes(pool string) *nodeList {
+	return &nodeList{t: t, pool: pool, which: " AND n.status <> 'broken' AND n.maintenance = 0 ORDER BY n.id"}
+}
+
+func (t *tx) allNodes(pool string) *nodeList {
+	return &nodeList{t: t, pool: pool, which: " ORDER BY n.id"}
 }
 
 const (
@@ -115,19 +127,20 @@ const (
 	maxBatch   = 2048
 )
 
+const readyOnly = " AND n.status = 'ready' AND n.maintenance = 0"
+
 // handOutOrder is the order in which ready nodes go out; it is that of the index nodes_hand_out.
 const handOutOrder = " ORDER BY n.suspect, n.cost, n.ready_since, n.id"
 
 // at gives the i-th node, or nil behind the last.
-func (r *readyNodes) at(i int) (*nodeRow, error) {
+func (r *nodeList) at(i int) (*nodeRow, error) {
 	for i >= len(r.rows) && !r.all {
 		limit := firstBatch
 		if len(r.rows) > 0 {
 			limit = min(len(r.rows)*batchGrow, maxBatch)
 		}
 		var batch []*nodeRow
-		if err := r.t.list(&batch, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ? AND n.status = 'ready' AND n.maintenance = 0`+
-			handOutOrder+` LIMIT ? OFFSET ?`, r.pool, limit, len(r.rows)); err != nil {
+		if err := r.t.list(&batch, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ?`+r.which+` LIMIT ? OFFSET ?`, r.pool, limit, len(r.rows)); err != nil {
 			return nil, err
 		}
 		r.rows = append(r.rows, batch...)
@@ -146,11 +159,17 @@ func (r *readyNodes) at(i int) (*nodeRow, error) {
 }
 
 // exhausted reports whether every ready node is given or set aside.
-func (r *readyNodes) exhausted() bool { return r.all && len(r.used) == len(r.rows) }
+func (r *nodeList) exhausted() bool { return r.all && len(r.used) == len(r.rows) }
 
-// match tries to meet a request with the unused ready nodes from the from-th on. next is the index after
+// couldFill reports whether all unused nodes together could meet a request.
+func (r *nodeList) couldFill(groups []Group) (bool, error) {
+	m, _, err := r.match(groups, 0)
+	return m.complete(), err
+}
+
+// match tries to meet a request with the unused nodes from the from-th on. next is the index after
 // the last node that was looked at.
-func (r *readyNodes) match(groups []Group, from int) (m *matching, next int, err error) {
+func (r *nodeList) match(groups []Group, from int) (m *matching, next int, err error) {
 	r.addresses = r.addresses || needsAddresses(groups)
 	m = newMatching(groups)
 	for next = from; !m.complete(); next++ {
@@ -195,8 +214,10 @@ type grant struct {
 // request that cannot be met yet has the nodes that suit it set aside, if the pool's working nodes could
 // ever fill it, so that later ones do not starve it. With fresh it considers only these nodes, which
 // were just freed: whoever waits could not use the others, or they were set aside for a request of
-// several nodes. If one of those could use a fresh node, the walk starts again with all.
-func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
+// several nodes. If one of those could use a fresh node, the walk starts again with all. With own it is for
+// the sake of this ticket, which has just come: it ends when it is clear what that gets, so that a crowd
+// that comes does not go through the whole queue each.
+func (t *tx) walk(p *poolRow, ready *nodeList, fresh []int64, own *ticket) error {
 	if p.Paused {
 		return nil
 	}
@@ -215,9 +236,9 @@ func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
 			return err // no free node, no walk
 		}
 	}
-	grants, again, err := t.walkQueue(p, ready, fresh, shares)
+	grants, again, err := t.walkQueue(p, ready, fresh, own, shares)
 	if again {
-		return t.walk(p, t.readyNodes(p.Name), nil)
+		return t.walk(p, t.readyNodes(p.Name), nil, nil)
 	}
 	if err != nil || len(grants) == 0 {
 		return err
@@ -225,12 +246,12 @@ func (t *tx) walk(p *poolRow, ready *readyNodes, fresh []int64) error {
 	return t.applyGrants(p, grants)
 }
 
-func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *jobShares) (grants []grant, again bool, err error) {
+func (t *tx) walkQueue(p *poolRow, ready *nodeList, fresh []int64, own *ticket, shares *jobShares) (grants []grant, again bool, err error) {
 	verdicts := map[string]*verdict{}
-	var working *nodeSet
+	working := t.workingNodes(p.Name)
 	var lapsed, closed []ending
-	const batch = 256
-	for offset := 0; ; offset += batch {
+	settled := false // what own gets is clear
+	for offset, batch := 0, firstBatch; ; offset, batch = offset+batch, min(batch*batchGrow, maxBatch) {
 		var queue []queueRow
 		err := t.list(&queue, `SELECT a.id, a.owner, a.slot, a.request, a.lease_s, a.job_key, w.alive_until, w.detached, ts.closed_at
 			FROM allocations a JOIN waiters w ON w.allocation_id = a.id LEFT JOIN tombstones ts ON ts.owner_key = a.owner_key
@@ -239,16 +260,17 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 			return nil, false, err
 		}
 		if fresh != nil && offset == 0 && len(queue) > 0 {
-			if err := t.list(&ready.rows, `SELECT `+nodeColumns+` FROM nodes n WHERE n.id IN (?) AND n.pool = ? AND n.status = 'ready' AND n.maintenance = 0`+
-				handOutOrder, fresh, p.Name); err != nil {
+			if err := t.list(&ready.rows, `SELECT `+nodeColumns+` FROM nodes n WHERE n.id IN (?) AND n.pool = ?`+ready.which,
+				fresh, p.Name); err != nil {
 				return nil, false, err
 			}
 			ready.all = true
 		}
 		for _, q := range queue {
-			if ready.exhausted() {
+			if ready.exhausted() || settled {
 				break
 			}
+			settled = own != nil && q.ID == own.id // who is behind it was served when it came, or when nodes did
 			v := verdicts[q.Request]
 			if v == nil {
 				v = &verdict{}
@@ -262,13 +284,14 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 			if fresh != nil && e.Several && (!alive || !open) {
 				return nil, true, nil // what was set aside for it is free too
 			}
-			if !alive {
-				lapsed = append(lapsed, e)
-				continue
-			}
-			if !open {
-				e.Reason = EndClosed
-				closed = append(closed, e)
+			if !alive || !open {
+				own, settled = nil, false // what was set aside for it is for anybody
+				if !alive {
+					lapsed = append(lapsed, e)
+				} else {
+					e.Reason = EndClosed
+					closed = append(closed, e)
+				}
 				continue
 			}
 			if v.done || !shares.allow(q.JobKey, countNodes(v.groups)) {
@@ -288,16 +311,11 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 			if m.complete() {
 				grants = append(grants, grant{q, m})
 				shares.take(q.JobKey, m.want)
-			} else {
-				if working == nil {
-					if working, err = t.poolNodes(p.Name, true); err != nil {
-						return nil, false, err
-					}
-				}
-				if !working.couldFill(v.groups) {
-					v.done = true // it waits for broken or maintained nodes: nothing is set aside
-					continue
-				}
+			} else if could, err := working.couldFill(v.groups); err != nil {
+				return nil, false, err
+			} else if !could {
+				v.done = true // it waits for broken or maintained nodes: nothing is set aside
+				continue
 			}
 			for _, nodes := range m.nodes {
 				for _, n := range nodes {
@@ -307,8 +325,15 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 			if len(v.groups) == 1 {
 				v.from = next
 			}
+			if own != nil && !settled {
+				left, err := ready.couldFill(own.Groups)
+				if err != nil {
+					return nil, false, err
+				}
+				settled = !left
+			}
 		}
-		if len(queue) < batch || ready.exhausted() {
+		if len(queue) < batch || ready.exhausted() || settled {
 			break
 		}
 	}
@@ -318,34 +343,6 @@ func (t *tx) walkQueue(p *poolRow, ready *readyNodes, fresh []int64, shares *job
 		}
 	}
 	return grants, false, nil
-}
-
-// nodeSet are nodes of a pool, for the question whether they could ever fill a request.
-type nodeSet struct{ rows []*nodeRow }
-
-// poolNodes reads the nodes of a pool: all, or those in service (ready, allocated or dirty, and not in
-// maintenance).
-func (t *tx) poolNodes(pool string, working bool) (*nodeSet, error) {
-	where := ""
-	if working {
-		where = " AND n.status <> 'broken' AND n.maintenance = 0"
-	}
-	var s nodeSet
-	err := t.list(&s.rows, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ?`+where, pool)
-	if err == nil {
-		err = fillAddresses(t.ctx, t, s.rows)
-	}
-	return &s, err
-}
-
-func (s *nodeSet) couldFill(groups []Group) bool {
-	m := newMatching(groups)
-	for _, n := range s.rows {
-		if m.offer(n); m.complete() {
-			return true
-		}
-	}
-	return false
 }
 
 // grantBatch is how many grants or nodes one statement writes: SQLite allows 32,766 variables, and a CASE is
