@@ -93,6 +93,11 @@ func (m *model) couldFill(r *modelRequest, which func(*modelNode) bool) bool {
 func anyNode(*modelNode) bool       { return true }
 func workingNode(n *modelNode) bool { return n.Status != pool.Broken && !n.Maintenance }
 
+// possible reports whether the pool could ever meet a request.
+func (m *model) possible(r *modelRequest) bool {
+	return m.couldFill(r, anyNode) && r.count() <= m.mayHave(r.job())
+}
+
 // mayHave is how many nodes of the pool one job may hold.
 func (m *model) mayHave(job string) int {
 	if m.policy.MaxPerJobPct >= 100 || job == "" {

@@ -220,7 +220,7 @@ func (p *player) enqueue(m move) {
 	p.look()
 	p.model.queue = append(p.model.queue, r)
 	p.pass()
-	if r.state == pool.Waiting && (!p.model.couldFill(r, anyNode) || r.count() > p.model.mayHave(r.job())) {
+	if r.state == pool.Waiting && !p.model.possible(r) {
 		p.model.end(r, pool.EndImpossible, false)
 	}
 	if impossible != (r.reason == pool.EndImpossible) {
@@ -351,7 +351,7 @@ func (p *player) changeNode(m move) {
 	p.look()
 	if m.Does == "set" || m.Does == "remove" {
 		for _, r := range p.model.inState(pool.Waiting) {
-			if !p.model.couldFill(r, anyNode) {
+			if !p.model.possible(r) {
 				p.model.end(r, pool.EndImpossible, false)
 			}
 		}
