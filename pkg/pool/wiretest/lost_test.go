@@ -54,7 +54,7 @@ var operations = []operation{
 			var once sync.Once
 			r.held, err = r.db.Allocate(ctx, r.request(r.owner), pool.AllocateOptions{Wait: patience, Progress: func(pool.Position) {
 				once.Do(func() {
-					_, err := r.w.db.Release(ctx, pool.ReleaseRequest{Owner: r.first()})
+					_, err := r.w.db.Release(r.w.ctx, pool.ReleaseRequest{Owner: r.first()}) // no matter how long that takes
 					r.ok(err)
 				})
 			}})
