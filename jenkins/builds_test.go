@@ -96,6 +96,9 @@ func TestSecondAbort(t *testing.T) {
 			unlock := s.lock()
 			b.Abort()
 			s.until("the post-hook asks the database", func() bool { return asks(s.agent, "molten-posthook") })
+			if b.TimeOut() {
+				t.Error("a time limit counts in publishers")
+			}
 			b.Abort()
 			want := 0
 			if late {
@@ -153,7 +156,7 @@ func TestWorkspaceGone(t *testing.T) {
 		if !b.Await("\nthe test is running") {
 			t.Fatal(b.Raw())
 		}
-		workspaces, _ := filepath.Glob(filepath.Join(s.folder, "jenkins/agents/agent-1/workspace/team/*-metal"))
+		workspaces, _ := filepath.Glob(filepath.Join(s.base, "agents/agent-1/workspace/team/*-metal"))
 		if len(workspaces) != 1 || os.RemoveAll(workspaces[0]) != nil {
 			t.Fatal(workspaces)
 		}
@@ -236,6 +239,34 @@ func TestNoJenkinsURL(t *testing.T) {
 		s.wants(b, "ABORTED", 0, 143, 0)
 		if !s.home() {
 			t.Errorf("not all is home:\n%s", s.ctl("status"))
+		}
+	})
+}
+
+// Two controllers have the same job, and both are at its first build: each has a node, and the end of one
+// is not the other's.
+func TestTwoControllers(t *testing.T) {
+	onEach(t, 2, func(t *testing.T, l *lab) {
+		sites := []*scene{l.scene("https://ci1.example.org/"), l.scene("https://ci2.example.org/")}
+		var builds []*executor.Build
+		for _, s := range sites {
+			s.gate(1)
+			builds = append(builds, s.jenkins.Build(testJob, nil))
+		}
+		for _, b := range builds {
+			if !b.Await("\nthe test is running") {
+				t.Fatal(b.Raw())
+			}
+		}
+		builds[0].Abort()
+		sites[0].wants(builds[0], "ABORTED", 0, 143, 0)
+		if got := l.state(builds[1].URL()); got != pool.Claimed {
+			t.Errorf("the other controller's build has its node no more: %s", got)
+		}
+		builds[1].Abort()
+		sites[1].wants(builds[1], "ABORTED", 0, 143, 0)
+		if !l.home() {
+			t.Errorf("not all is home:\n%s", l.ctl("status"))
 		}
 	})
 }

@@ -111,6 +111,16 @@ func TestPipeline(t *testing.T) {
 		t.Errorf("the allocation: %+v", a)
 	}
 
+	// The same, kept for a post-mortem.
+	p = l.start(tool, 5, "['hold-on-failure': '1h']", "#!/bin/sh\nfalse\n")
+	if text := p.end(false); !strings.Contains(text, "held for a post-mortem") {
+		t.Errorf("nothing is held:\n%s", text)
+	}
+	if a := l.of(p.owner); len(a) != 1 || a[0].State != pool.Claimed || a[0].HoldReason == "" || a[0].Result != "FAILURE" {
+		t.Errorf("the allocation: %+v", a)
+	}
+	l.ctl("release", "--owner", p.owner)
+
 	// No node: the body does not run.
 	p = l.start(tool, 3, "[require: 'arch=aarch64']", "#!/bin/sh\necho never")
 	if text := p.end(false); !strings.Contains(text, "script returned exit code 11") || strings.Contains(text, "never\n") {

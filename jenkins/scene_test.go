@@ -92,6 +92,7 @@ type scene struct {
 	jenkins *executor.Controller
 	agent   *executor.Agent
 	care    *executor.Agent
+	base    string // what the controller, its agents and the test keep
 	gates   string
 	watch   func()
 
@@ -100,11 +101,15 @@ type scene struct {
 
 func (l *lab) scene(url string, tendOptions ...string) *scene {
 	l.Helper()
-	s := &scene{lab: l, gates: filepath.Join(l.folder, "gates"), tendOptions: strings.Join(tendOptions, " ")}
+	base, err := os.MkdirTemp(l.folder, "jenkins")
+	if err != nil {
+		l.Fatal(err)
+	}
+	s := &scene{lab: l, base: base, gates: filepath.Join(base, "gates"), tendOptions: strings.Join(tendOptions, " ")}
 	if err := os.Mkdir(s.gates, 0o755); err != nil {
 		l.Fatal(err)
 	}
-	s.jenkins = executor.New(url, filepath.Join(l.folder, "jenkins"))
+	s.jenkins = executor.New(url, base)
 	s.jenkins.Credential("database", s.password)
 	for name := range testJobs(l.T) {
 		if name != releaseJob {
@@ -131,7 +136,7 @@ func (s *scene) addAgent(name, label string, executors int) *executor.Agent {
 		environ = append(environ, "MOLTENIRON_DATABASE="+s.agentURL)
 	}
 	a, err := s.jenkins.AddAgent(name, label, executors, append(environ,
-		"GATES="+s.gates, "MOLTENIRON_OUTBOX="+filepath.Join(s.folder, "outbox", name), "TEND_OPTIONS="+s.tendOptions))
+		"GATES="+s.gates, "MOLTENIRON_OUTBOX="+filepath.Join(s.base, "outbox", name), "TEND_OPTIONS="+s.tendOptions))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -287,7 +292,7 @@ func (s *scene) private() {
 			}
 		}
 	}
-	err := filepath.WalkDir(filepath.Join(s.folder, "jenkins", "builds"), func(file string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(s.base, "builds"), func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -305,7 +310,7 @@ func (s *scene) private() {
 // tidy checks that a build has left no file with passwords on its agent.
 func (s *scene) tidy() {
 	s.Helper()
-	files, _ := filepath.Glob(filepath.Join(s.folder, "jenkins/agents/*/workspace/*/*@tmp/*"))
+	files, _ := filepath.Glob(filepath.Join(s.base, "agents/*/workspace/*/*@tmp/*"))
 	for _, file := range files {
 		s.Errorf("left on the agent: %s", file)
 	}

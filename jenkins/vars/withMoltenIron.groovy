@@ -9,7 +9,7 @@ def call(Map settings = [:], Closure body) {
         variables << "MOLTENIRON_${name}=${setting.value instanceof List ? setting.value.join('\n') : setting.value}".toString()
     }
     withEnv(variables) {
-        String result = '' // not known yet: what fails or aborts the body, the build shows itself
+        String result = 'FAILURE' // of a body that throws, as one does that is aborted
         try {
             // Within the try: a build that is aborted while it waits has to leave the queue.
             sh label: 'molten-prehook', script: '#!/bin/sh -e\nexec molten-prehook'
