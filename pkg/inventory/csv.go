@@ -334,6 +334,7 @@ func (t *table) header(names []string) []func(*cell, *pool.NodeSpec) {
 }
 
 func (t *table) row(row, header []string, take []func(*cell, *pool.NodeSpec)) {
+	t.p.before = len(t.p.problems)
 	line, _ := t.place(0)
 	label := fmt.Sprintf("row in line %d", line)
 	for i, name := range header[:min(len(header), len(row))] {

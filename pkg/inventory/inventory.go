@@ -80,7 +80,7 @@ func Read(r io.Reader, format Format, name string) (*Inventory, error) {
 	if format == "" {
 		format = Detect(data, name)
 	}
-	p := &parser{inventory: &Inventory{Name: name, Format: format}, lost: map[string]*loss{}}
+	p := &parser{inventory: &Inventory{Name: name, Format: format}, lost: map[string]*loss{}, unread: map[string]bool{}}
 	switch format {
 	case CSV:
 		p.readCSV(data)
@@ -91,9 +91,26 @@ func Read(r io.Reader, format Format, name string) (*Inventory, error) {
 	}
 	p.tellLosses()
 	if len(p.problems) > 0 {
+		p.judge()
 		return nil, invalid(p.problems...)
 	}
 	return p.inventory, nil
+}
+
+// judge adds what pkg/pool finds wrong with the rows that could be read, so that nobody who mends the others
+// is then told of more.
+func (p *parser) judge() {
+	err := p.inventory.Locate(pool.CheckNodes(p.inventory.Specs()))
+	var found *pool.Problems
+	if !errors.As(err, &found) {
+		return
+	}
+	for _, text := range found.List {
+		line, _, _ := strings.Cut(strings.TrimPrefix(text, p.inventory.Name+":"), ":")
+		if !p.unread[line] {
+			p.problems = append(p.problems, text)
+		}
+	}
 }
 
 func invalid(problems ...string) error {
@@ -202,6 +219,8 @@ func Write(w io.Writer, format Format, specs []pool.NodeSpec, withCredentials bo
 type parser struct {
 	inventory *Inventory
 	problems  []string
+	before    int             // problems when the present row began
+	unread    map[string]bool // lines of the rows that have problems already
 	lost      map[string]*loss
 }
 

@@ -78,6 +78,7 @@ func (p *parser) nodeList(list *document.Value, read func(*fields)) {
 		if name := v.Get("name"); name != nil && name.Kind == document.Scalar && name.Text != "" {
 			label = "node " + name.Text
 		}
+		p.before = len(p.problems)
 		read(&fields{p: p, v: v, label: label})
 	}
 }

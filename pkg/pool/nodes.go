@@ -155,6 +155,13 @@ func (db *DB) AddNodes(ctx context.Context, specs []NodeSpec) error {
 	})
 }
 
+// CheckNodes tells what is wrong with specs in themselves and among each other, as AddNodes and Import do
+// (*Problems, ErrInvalid), without a database.
+func CheckNodes(specs []NodeSpec) error {
+	_, err := normalizeAll(specs)
+	return err
+}
+
 // normalizeAll checks specs on their own and among each other.
 func normalizeAll(specs []NodeSpec) ([]NodeSpec, error) {
 	out := make([]NodeSpec, len(specs))
