@@ -165,6 +165,19 @@ const emptyAllocation = `{
 }
 `
 
+const emptyDeed = `{
+  "action": "set-aside",
+  "pool": "",
+  "nodes": [],
+  "owner": "",
+  "slot": "",
+  "allocation": null,
+  "expires_at": null,
+  "result": "",
+  "text": "t"
+}
+`
+
 func TestJSON(t *testing.T) {
 	tests := []struct {
 		name string
@@ -177,6 +190,7 @@ func TestJSON(t *testing.T) {
 		{"an empty allocation", view.NewAllocation(&pool.Allocation{}, false), emptyAllocation},
 		{"an empty explanation", view.NewExplanation(&pool.Explanation{}), emptyExplanation},
 		{"an empty queue", view.NewQueue(nil), "[]\n"},
+		{"a deed about nothing", view.NewDeed("set-aside", "", nil, "", "", 0, "t"), emptyDeed},
 		{"no nodes", view.NewNodes(nil, false), "[]\n"},
 		{"no allocations", view.NewAllocations(nil), "[]\n"},
 		{"a nil slice", []view.Node(nil), "[]\n"},
