@@ -61,11 +61,11 @@ func (db *DB) EndGone(ctx context.Context, g GoneBuild) (ended bool, err error) 
 type KeptRelease struct {
 	Owner string
 	Slot  *string // nil is every slot
-	// Tokens are allocations that are meant for certain, each by its TokenKey.
+	// Tokens are allocations that are meant for certain, each by its TokenKey; nothing else of their slots is.
 	Tokens []string
-	// Asked is when the owner asked, by this machine's clock, which is compared with itself alone. What the
-	// owner claimed after that moment is another build's, though it has the same name, and is not meant. A
-	// time that has not come yet says nothing: then only Tokens are meant.
+	// Asked is when the owner asked, by this machine's clock, which is compared with itself alone. In slots of
+	// which no token is known, what the owner had claimed by then is meant; what it claimed after that is
+	// another build's, though it has the same name. A time that has not come yet says nothing.
 	Asked  time.Time
 	Result string
 	Dirty  bool
@@ -123,12 +123,18 @@ func (db *DB) ReleaseKept(ctx context.Context, k KeptRelease) ([]Released, error
 			}
 			return nil, db.closeOwner(ctx, k.Owner, ownerKey)
 		}
+		told := map[string]bool{} // slots of which a token tells what is meant
+		for _, row := range rows {
+			told[row.Slot] = told[row.Slot] || slices.Contains(known, row.ID)
+		}
 		rows = slices.DeleteFunc(rows, func(row allocationRow) bool {
-			if k.Slot != nil && row.Slot != *k.Slot {
+			switch {
+			case k.Slot != nil && row.Slot != *k.Slot:
 				return true
+			case told[row.Slot]:
+				return !slices.Contains(known, row.ID)
 			}
-			meant := ago >= 0 && !row.ClaimedAt.IsZero() && !row.ClaimedAt.After(asked)
-			return !meant && !slices.Contains(known, row.ID)
+			return ago < 0 || row.ClaimedAt.IsZero() || row.ClaimedAt.After(asked)
 		})
 		released, moved, err := db.releaseRows(ctx, ReleaseRequest{Owner: k.Owner, Slot: k.Slot, Result: k.Result, Dirty: k.Dirty}, rows, false)
 		if !moved {

@@ -163,6 +163,8 @@ var lateCases = []testCase{
 		again := w.late(kept)
 		w.equal("what is told", []any{1, first.ID, true}, []any{len(again), again[0].ID, again[0].Again})
 		w.equal("what is told by time alone", 1, len(w.late(pool.KeptRelease{Owner: "alice", Asked: asked})))
+		kept.Asked = w.clock.look() // whatever a clock may say
+		w.equal("what is told by the token alone", 1, len(w.late(kept)))
 		w.equal("events", before, w.events())
 		w.equal("holders", map[string]string{"n": "alice"}, w.holders())
 	}},
