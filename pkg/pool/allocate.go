@@ -99,7 +99,14 @@ func (db *DB) allocate(ctx context.Context, k *ticket, enter func(context.Contex
 		return nil, err
 	}
 	if own.State != Granted {
-		return nil, db.endedError(k, own)
+		err := db.endedError(k, own)
+		// There may be free nodes all the same. A pool that cannot be read now changes nothing of the answer.
+		if errors.Is(err, ErrNoNode) {
+			if p, unread := db.Pool(ctx, k.Pool); unread == nil && p.Paused {
+				err = fail(ErrNoNode, "pool %s grants nothing, because it is paused: %s; see moltenironctl pool list", k.Pool, p.PausedReason)
+			}
+		}
+		return nil, err
 	}
 	return db.granted(ctx, k, own)
 }
