@@ -53,6 +53,44 @@ var holdCases = []testCase{
 		}
 	}},
 
+	{"once the build is over a hold counts from then, whatever is left of the lease, and one that is there stays", func(w *world) {
+		w.add("n", "m")
+		w.hold(one("build", lease(10*time.Hour)))
+		over := func(owner string, d time.Duration, reason string) *pool.Allocation {
+			a, err := w.db.Hold(w.ctx, pool.HoldRequest{Owner: owner, For: d, Reason: reason, Result: "FAILURE", Over: true})
+			w.ok(err)
+			return a
+		}
+		c := w.live(one("next", needs("name=n")))
+		a := over("build", time.Hour, "the build failed")
+		w.near("its end", w.clock.look().Add(time.Hour), a.ExpiresAt)
+		w.clock.set(a.ExpiresAt)
+		c.granted()
+		w.hold(one("watched", needs("name=m")))
+		held := w.keep("watched", 5*time.Hour)
+		before := w.events()
+		a = over("watched", time.Hour, "the build failed")
+		w.equal("the hold of a person", []any{held.ExpiresAt, "look"}, []any{a.ExpiresAt, a.HoldReason})
+		w.equal("events", before, w.events())
+	}},
+
+	{"a hold may name a node instead of its holder, and keeps the whole allocation", func(w *world) {
+		w.add("a", "b", "free")
+		held := w.hold(many("build", 2, slot("x"), lease(time.Minute)))
+		a, err := w.db.Hold(w.ctx, pool.HoldRequest{Node: "b", For: time.Hour, Reason: "look"})
+		w.ok(err)
+		w.equal("what is held", []any{held.ID, []string{"a", "b"}, "look"}, []any{a.ID, a.NodeNames(), a.HoldReason})
+		w.grant(one("granted"))
+		for node, told := range map[string]string{"free": "allocated", "ghost": "ghost"} {
+			_, err := w.db.Hold(w.ctx, pool.HoldRequest{Node: node, For: time.Hour, Reason: "look"})
+			if node == "ghost" {
+				w.refused(err, pool.ErrNotFound, told)
+			} else {
+				w.refused(err, pool.ErrConflict, node, told)
+			}
+		}
+	}},
+
 	{"a pool without holds refuses them", func(w *world) {
 		w.policy("default", "max_hold=0s")
 		w.add("n")

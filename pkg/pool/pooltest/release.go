@@ -104,6 +104,21 @@ var releaseCases = []testCase{
 		w.hold(one("nobody")) // and is not closed
 	}},
 
+	{"a release leaves the allocations that are excepted", func(w *world) {
+		w.add("a", "b", "c")
+		kept := w.hold(one("build"))
+		w.hold(one("build", slot("x")))
+		w.hold(one("build", slot("y")))
+		released, err := w.db.Release(w.ctx, pool.ReleaseRequest{Owner: "build", Except: []int64{kept.ID}, CloseOwner: true})
+		w.ok(err)
+		w.equal("what came back", []string{"b", "c"}, sorted(returned(released)))
+		released, err = w.db.Release(w.ctx, pool.ReleaseRequest{Owner: "build", Slot: new(string), Except: []int64{kept.ID}, CloseOwner: true})
+		w.ok(err)
+		w.equal("what came back", 0, len(released))
+		w.equal("holders", map[string]string{"a": "build"}, w.holders())
+		w.hold(one("build", slot("x"))) // it is not closed
+	}},
+
 	{"a release of a slot that has nothing leaves the others alone", func(w *world) {
 		w.add("n")
 		w.hold(one("build", slot("x")))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/molteniron/molteniron/pkg/pool"
+	"github.com/molteniron/molteniron/pkg/secret"
 )
 
 var revokeCases = []testCase{
@@ -67,11 +68,13 @@ var revokeCases = []testCase{
 		_, hold := w.db.Hold(w.ctx, pool.HoldRequest{Owner: "build", For: time.Hour, Reason: "look"})
 		_, adopt := w.db.Adopt(w.ctx, a.Token, "build", "")
 		_, release := w.db.Release(w.ctx, pool.ReleaseRequest{Owner: "build"})
-		for _, err := range []error{extend, hold, adopt, release} {
+		_, nodes := w.db.NodesOf(w.ctx, "build", false)
+		for _, err := range []error{extend, hold, adopt, release, nodes} {
 			w.refused(err, pool.ErrConflict, "revoked: the lab needs it", `held by "next"`, "nothing was changed")
 		}
 		_, err = w.db.SetNodeHeld(w.ctx, "n", "build", changes("note=mine"))
 		w.refused(err, pool.ErrConflict, `held by "next"`)
+		w.refused(w.db.SetPasswordHeld(w.ctx, "n", "build", secret.New("mine")), pool.ErrConflict, `held by "next"`)
 		w.equal("events", before, w.events())
 		w.equal("holders", map[string]string{"n": "next"}, w.holders())
 	}},

@@ -174,6 +174,24 @@ var secretCases = []testCase{
 		w.equal("the password", secretMark+" anew", w.password(keyed, "n"))
 	}},
 
+	{"a build sets the password of a node while it holds it, and reads the nodes that it holds", func(w *world) {
+		w.add("n", "m")
+		w.hold(one("build"))
+		w.ok(w.db.SetPasswordHeld(w.ctx, "n", "build", secret.New(secretMark+" anew")))
+		nodes, err := w.db.NodesOf(w.ctx, "build", true)
+		w.ok(err)
+		w.equal("its nodes", []string{"n", secretMark + " anew"}, []string{nodes[0].Name, nodes[0].BMC.Password.Reveal()})
+		nodes, err = w.db.NodesOf(w.ctx, "build", false)
+		w.ok(err)
+		w.equal("without credentials", secret.Text{}, nodes[0].BMC.Password)
+		w.refused(w.db.SetPasswordHeld(w.ctx, "m", "build", secret.New(secretMark)), pool.ErrConflict, "m", "ready")
+		w.release("build")
+		w.refused(w.db.SetPasswordHeld(w.ctx, "n", "build", secret.New(secretMark)), pool.ErrConflict, "n", "ready")
+		_, err = w.db.NodesOf(w.ctx, "build", true)
+		w.refused(err, pool.ErrNotFound, "build")
+		w.equal("the password", secretMark+" anew", w.password(w.db, "n"))
+	}},
+
 	{"a sealed password belongs to its node: moved to another it is of no use", func(w *world) {
 		keyed := w.open(withKey(secret.NewKey()))
 		same := func(s *pool.NodeSpec) { s.BMC.Password = secret.New(secretMark) }
