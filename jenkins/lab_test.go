@@ -151,10 +151,10 @@ func (l *lab) write(name, text string) string {
 	return path
 }
 
-// environ is that of an agent: where the programs and the database are, and no more than it needs.
+// environ is that of an agent: where the programs, a test's stand-ins for others, and the database are.
 func (l *lab) environ() []string {
 	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + l.folder, "TMPDIR=" + os.TempDir(), "XDG_CONFIG_HOME=" + l.folder,
+		"PATH=" + l.folder + "/bin:" + os.Getenv("PATH"), "DEST=" + l.folder + "/dest", "HOME=" + l.folder, "TMPDIR=" + os.TempDir(), "XDG_CONFIG_HOME=" + l.folder,
 		"MOLTENIRON_DATABASE=" + l.url, "MOLTENIRON_CONFIG=", "MOLTENIRON_OUTBOX=" + l.folder + "/outbox/lab",
 	}
 }

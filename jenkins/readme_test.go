@@ -208,7 +208,7 @@ func TestReadmePlugins(t *testing.T) {
 		"hudson.plugins.parameterizedtrigger.": "Parameterized Trigger", "hudson.matrix.": "Matrix Project", "htmlpublisher.": "HTML Publisher",
 	}
 	core := regexp.MustCompile(`^(hudson\.(model|tasks|triggers|scm)|jenkins\.model)\.`)
-	theirs := regexp.MustCompile(`^hudson\.plugins\.(git|ws__cleanup)\.`) // the examples' own choice
+	theirs := regexp.MustCompile(`^(hudson\.plugins\.(git|ws__cleanup)\.|com\.sonyericsson\.)`) // the examples' own choice
 	for name, paths := range projects(t) {
 		for job, text := range distribution(t).render(t, paths...) {
 			for _, class := range regexp.MustCompile(`<([a-z]+\.[A-Za-z_.]+)`).FindAllStringSubmatch(text, -1) {
