@@ -171,8 +171,8 @@ var estimateCases = []testCase{
 	{"who is before counts with its job's past, and with its lease where it has none", func(w *world) {
 		w.policy("default", "lease=10h")
 		w.add("n")
-		for i, took := range []time.Duration{10, 20, 30} {
-			w.ran(fmt.Sprint("past", i), "nightly", took*time.Minute)
+		for i, took := range []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
+			w.ran(fmt.Sprint("past", i), "nightly", took)
 		}
 		held := w.hold(one("holder", ofJob("nightly")))
 		w.queue(one("first", ofJob("nightly")))
