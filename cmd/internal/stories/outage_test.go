@@ -71,6 +71,37 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// mute VARIABLE: the address of a server that takes connections and never says a word. When it has taken
+// one there is a file called muted.
+func mute(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	var mu sync.Mutex
+	var taken []net.Conn
+	ts.Defer(func() {
+		_ = l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range taken {
+			_ = c.Close()
+		}
+	})
+	flag := ts.MkAbs("muted")
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			taken = append(taken, c)
+			mu.Unlock()
+			_ = os.WriteFile(flag, nil, 0o600)
+		}
+	}()
+	ts.Setenv(args[0], l.Addr().String())
+}
+
 func sqlitePath(ts *testscript.TestScript) string {
 	return strings.TrimPrefix(ts.Getenv("MOLTENIRON_DATABASE"), "sqlite://")
 }

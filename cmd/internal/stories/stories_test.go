@@ -159,6 +159,7 @@ func run(t *testing.T, embedded bool, setup func(*testscript.Env) error) {
 			"stopped": stopped,
 			"relayed": relayed,
 			"down":    down,
+			"mute":    mute,
 			"up":      up,
 		},
 	})
