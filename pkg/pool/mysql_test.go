@@ -1,15 +1,18 @@
 package pool_test
 
 import (
+	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
-	_ "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/pool/pooltest"
@@ -92,23 +95,102 @@ func onServer(t *testing.T, u *url.URL, hosts ...string) {
 	t.Run("linearizable", func(t *testing.T) { testLinearizable(t, engine) })
 }
 
+// serverEngine gives each case a database of its own. They are used again, emptied, because to create one
+// takes longer than most cases; what a fresh one holds is kept in one that no case gets.
 func serverEngine(t *testing.T, u *url.URL, hosts ...string) pooltest.Engine {
 	first, _, _ := strings.Cut(hosts[0], ",")
 	db := connect(t, u, first)
-	return func(t testing.TB) []string {
-		name := "pooltest_" + strings.ToLower(rand.Text()[:16])
-		t.Cleanup(func() {
+	var mu sync.Mutex
+	var all, free []string
+	t.Cleanup(func() {
+		for _, name := range all {
 			if _, err := db.Exec("DROP DATABASE IF EXISTS " + name); err != nil {
-				t.Errorf("drop the case's database: %v", err)
+				t.Errorf("drop a case's database: %v", err)
 			}
+		}
+	})
+	create := func(t testing.TB) string {
+		name := "pooltest_" + strings.ToLower(rand.Text()[:16])
+		mu.Lock()
+		all = append(all, name)
+		mu.Unlock()
+		if _, err := pool.Init(t.Context(), fmt.Sprintf("mysql://%s@%s/%s", u.User, hosts[0], name), pool.Options{Actor: "pooltest"}); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	fresh := create(t)
+	take := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(free) == 0 {
+			return ""
+		}
+		name := free[len(free)-1]
+		free = free[:len(free)-1]
+		return name
+	}
+	return func(t testing.TB) []string {
+		name := take()
+		if name == "" {
+			name = create(t)
+		} else if err := renew(t.Context(), db, name, fresh); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if t.Failed() {
+				return // whatever it left behind is nobody else's
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			free = append(free, name)
 		})
 		var urls []string
 		for _, h := range hosts {
 			urls = append(urls, fmt.Sprintf("mysql://%s@%s/%s", u.User, h, name))
 		}
-		if _, err := pool.Init(t.Context(), urls[0], pool.Options{Actor: "pooltest"}); err != nil {
-			t.Fatal(err)
-		}
 		return urls
 	}
+}
+
+// renew makes a database hold what a fresh one does. On a cluster it may meet what the case before it did
+// at another host, and is repeated.
+func renew(ctx context.Context, db *sql.DB, name, fresh string) error {
+	for {
+		err := tryRenew(ctx, db, name, fresh)
+		var my *mysql.MySQLError
+		if !errors.As(err, &my) || my.Number != 1213 {
+			return err
+		}
+	}
+}
+
+func tryRenew(ctx context.Context, db *sql.DB, name, fresh string) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	rows, err := tx.QueryContext(ctx, "SHOW TABLES FROM "+fresh)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	statements := []string{"SET SESSION foreign_key_checks = 0"} // the tables come in the order of their names
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			return err
+		}
+		statements = append(statements, fmt.Sprintf("DELETE FROM %s.%s", name, table), fmt.Sprintf("INSERT INTO %s.%s SELECT * FROM %s.%s", name, table, fresh, table))
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return tx.Commit()
 }
