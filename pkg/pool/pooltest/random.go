@@ -13,8 +13,8 @@ import (
 
 // Walks are short, so that they stay readable, and several, so that they come to many places.
 const (
-	walks     = 4
-	walkSteps = 120
+	walks     = 3
+	walkSteps = 80
 )
 
 var randomCases = func() []testCase {
