@@ -2,6 +2,7 @@ package pool
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -62,6 +63,9 @@ func parseMySQLURL(rest string) (URL, error) {
 	}
 	var u URL
 	rest, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(query, "@") { // the rest is part of a password then, and no error may tell it
+		return URL{}, bad("there is an @ behind the ?; in a user name or password write ? as %%3F, elsewhere @ as %%40")
+	}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		user, password, _ := strings.Cut(rest[:i], ":")
 		rest = rest[i+1:]
@@ -117,6 +121,9 @@ func parseHost(s string) (hostport, problem string) {
 	if host == "" {
 		return "", "a host is empty"
 	}
+	if _, err := netip.ParseAddr(host); err != nil && !hostPattern.MatchString(strings.TrimSuffix(host, ".")) {
+		return "", strconv.Quote(host) + " is neither a host name nor an address"
+	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", strconv.Quote(port) + " is no port"
 	}
@@ -134,7 +141,7 @@ func (u URL) String() string {
 	var b strings.Builder
 	b.WriteString("mysql://")
 	if u.User != "" {
-		b.WriteString(url.PathEscape(u.User))
+		b.WriteString(escape(u.User))
 		b.WriteByte('@')
 	}
 	if u.Socket != "" {
@@ -143,7 +150,7 @@ func (u URL) String() string {
 		b.WriteString(strings.Join(u.Hosts, ","))
 	}
 	b.WriteByte('/')
-	b.WriteString(url.PathEscape(u.Database))
+	b.WriteString(escape(u.Database))
 	if u.Socket != "" {
 		b.WriteString("?socket=")
 		b.WriteString(url.QueryEscape(u.Socket))
@@ -166,6 +173,11 @@ func (u URL) Place() string {
 	}
 	slices.Sort(u.Hosts)
 	return u.String()
+}
+
+// escape is PathEscape, and for what parts a user from the rest too.
+func escape(s string) string {
+	return strings.NewReplacer(":", "%3A", "@", "%40").Replace(url.PathEscape(s))
 }
 
 // remote reports whether a connection leaves this machine.
