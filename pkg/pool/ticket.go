@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,13 @@ func (r Request) normalize() (Request, error) {
 			return r, fail(ErrInvalid, "group %q: lower-case letters, digits, _ and - only, beginning with a letter", g.Name)
 		}
 		names[g.Name] = true
+		for _, q := range g.Require { // the database keeps its text
+			if read, err := ParseRequirement(q.String()); err != nil {
+				return r, err
+			} else if read.Op != q.Op || !slices.Equal(read.Values, q.Values) {
+				return r, fail(ErrInvalid, "requirement %q is not what its text says; make it with ParseRequirement", q)
+			}
+		}
 	}
 	r.Where = cut(r.Where, maxText)
 	return r, nil

@@ -117,6 +117,9 @@ var allocateCases = []testCase{
 	{"a request that is wrong in itself is refused before anything is written", func(w *world) {
 		w.add("n")
 		bad := func(change func(*pool.Request)) pool.Request { return one("build", change) }
+		by := func(q pool.Requirement) func(*pool.Request) {
+			return func(r *pool.Request) { r.Groups[0].Require = []pool.Requirement{q} }
+		}
 		groups := func(g ...pool.Group) func(*pool.Request) { return func(r *pool.Request) { r.Groups = g } }
 		for told, r := range map[string]pool.Request{
 			"the owner is empty": one(""),
@@ -133,6 +136,10 @@ var allocateCases = []testCase{
 			"lease -1s":          bad(lease(-time.Second)),
 			"whole seconds":      bad(lease(1500 * time.Millisecond)),
 			"ten years":          bad(lease(20 * 365 * 24 * time.Hour)),
+			"no whole number":    bad(by(pool.Requirement{Key: "cpus", Op: pool.OpMin, Values: []string{"many"}})),
+			"a value is empty":   bad(by(pool.Requirement{Key: "gpu", Op: pool.OpIs})),
+			"bmc_password":       bad(by(pool.Requirement{Key: "bmc_password", Op: pool.OpPresent})),
+			"ParseRequirement":   bad(by(pool.Requirement{Key: "gpu", Op: pool.OpIs, Values: []string{"one,two"}})),
 		} {
 			w.refused(w.ask(r), pool.ErrInvalid, told)
 		}
