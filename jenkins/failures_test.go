@@ -20,6 +20,7 @@ const jenkinsURL = "https://ci.example.org/"
 // onEach runs a test beside others, on a lab of each database.
 func onEach(t *testing.T, nodes int, run func(*testing.T, *lab)) {
 	t.Helper()
+	t.Parallel()
 	testJobs(t) // or skip
 	for _, database := range []struct {
 		name string
@@ -169,7 +170,7 @@ func TestFailures(t *testing.T) {
 					s.addJob(releaseJob)
 				}
 				if c.mend == byLease {
-					s.ctl("pool", "set", pool.DefaultPool, "lease=2s", "max_lease=2s")
+					s.ctl("pool", "set", pool.DefaultPool, "lease=1s", "max_lease=1s")
 				}
 				b, calm := s.reach(c.phase)
 				c.fault.do(s, b)
@@ -282,7 +283,8 @@ func TestRestartIsAskedFor(t *testing.T) {
 // The database is away when the build ends: its post-hook keeps the release and fails, so that people see it;
 // the next build on the agent makes it.
 func TestDatabaseAway(t *testing.T) {
-	testJobs(t)
+	t.Parallel()
+	testJobs(t) // or skip
 	l := newServerLab(t, 1)
 	u, err := url.Parse(l.url)
 	if err != nil {

@@ -175,7 +175,7 @@ func (l *lab) ctl(args ...string) string {
 // until waits until what is true.
 func (l *lab) until(what string, is func() bool) {
 	l.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if is() {
 			return
 		}

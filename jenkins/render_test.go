@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,8 +73,10 @@ func newest(t *testing.T) builder {
 // as by an operator whose Job Builder files are in a repository of theirs.
 func (b builder) render(t *testing.T, paths ...string) map[string]string {
 	t.Helper()
+	rendered.Lock()
+	defer rendered.Unlock()
 	key := b.name + ":" + strings.Join(paths, ":")
-	if jobs := rendered[key]; jobs != nil {
+	if jobs := rendered.jobs[key]; jobs != nil {
 		return maps.Clone(jobs)
 	}
 	temp := t.TempDir()
@@ -115,12 +118,15 @@ func (b builder) render(t *testing.T, paths ...string) map[string]string {
 	if len(jobs) == 0 {
 		t.Fatalf("Job Builder (%s) made no job of %s:\n%s", b.name, paths, stderr.String())
 	}
-	rendered[key] = jobs
+	rendered.jobs[key] = jobs
 	return maps.Clone(jobs)
 }
 
 // rendered keeps what was rendered: several tests look at the same jobs.
-var rendered = map[string]map[string]string{}
+var rendered = struct {
+	sync.Mutex
+	jobs map[string]map[string]string
+}{jobs: map[string]map[string]string{}}
 
 // read renders the files and reads what a Jenkins would.
 func read(t *testing.T, paths ...string) map[string]*executor.Job {

@@ -245,9 +245,9 @@ func (s *scene) watchCommandLines() (tell func()) {
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	look := func() {
-		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-		for _, file := range files {
-			line, err := os.ReadFile(file)
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline") // what is no process has none
 			if err == nil && bytes.Contains(line, []byte(s.mark)) {
 				mu.Lock()
 				seen[strings.ReplaceAll(string(line), "\x00", " ")] = true
@@ -262,7 +262,7 @@ func (s *scene) watchCommandLines() (tell func()) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(100 * time.Millisecond):
 			}
 		}
 	}()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,10 +19,12 @@ type processes map[int]int
 
 func lookAround() processes {
 	all := processes{}
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range files {
-		if pid, parent, alive := readStat(file); alive {
-			all[pid] = parent
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if name := e.Name(); name[0] >= '0' && name[0] <= '9' {
+			if pid, parent, alive := readStat("/proc/" + name + "/stat"); alive {
+				all[pid] = parent
+			}
 		}
 	}
 	return all
