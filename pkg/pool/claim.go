@@ -90,7 +90,7 @@ func (db *DB) Beat(ctx context.Context, token secret.Text) error {
 		return err
 	}
 	now := db.laterOf(db.machineClock(), row.Clock, row.LastNow)
-	lives, err := db.beat(ctx, &ticket{id: row.ID, tokenKey: key, aliveFor: heartbeat}, now)
+	lives, err := db.beat(ctx, db.sql, &ticket{id: row.ID, tokenKey: key, aliveFor: heartbeat}, now)
 	if err != nil || lives {
 		return err
 	}

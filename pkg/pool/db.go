@@ -46,6 +46,7 @@ type Options struct {
 // DB is an open database with its pools. Make it with Open, end it with Close.
 type DB struct {
 	sql       *sqlx.DB
+	glances   *sqlx.DB // for looks that open a connection each; on SQLite the same as sql
 	url       URL
 	dialect   dialect
 	connector *mysqlConnector // nil on SQLite
@@ -95,6 +96,7 @@ func newDB(u URL, o Options) (*DB, error) {
 			return nil, fail(ErrInvalid, "database %s: %w", u, err)
 		}
 		db.sql = sqlx.NewDb(raw, "sqlite")
+		db.glances = db.sql
 		return db, nil
 	}
 	db.dialect = mysqlDialect
@@ -104,13 +106,14 @@ func newDB(u URL, o Options) (*DB, error) {
 	}
 	db.connector = connector
 	db.sql = sqlx.NewDb(sql.OpenDB(connector), "mysql")
+	db.glances = sqlx.NewDb(sql.OpenDB(glancer{connector}), "mysql")
 	// The server drops a session that is idle for longer, so ours must be gone before.
 	db.sql.SetConnMaxIdleTime((sessionIdleSeconds - 5) * time.Second)
 	return db, nil
 }
 
 // Close closes all connections.
-func (db *DB) Close() error { return db.sql.Close() }
+func (db *DB) Close() error { return errors.Join(db.sql.Close(), db.glances.Close()) }
 
 // Place says which database it is, as URL.Place does.
 func (db *DB) Place() string { return db.url.Place() }

@@ -21,6 +21,7 @@ type dialect struct {
 	migrations string            // folder within the embedded files
 	lock       string            // suffix of a locking SELECT
 	clock      string            // expression of the time after a wait for a lock; NULL: this machine's clock
+	now        string            // the same where nothing is waited for, whatever the session's time zone
 	classify   func(error) class // what an error of the engine asks for
 }
 
@@ -28,6 +29,7 @@ var sqliteDialect = dialect{
 	name: "sqlite", goose: goose.DialectSQLite3, migrations: "migrations/sqlite",
 	lock:     "",     // BEGIN IMMEDIATE has locked the file already
 	clock:    "NULL", // one machine, so its clock is the database's
+	now:      "NULL",
 	classify: classifySQLite,
 }
 
@@ -35,6 +37,7 @@ var mysqlDialect = dialect{
 	name: "mysql", goose: goose.DialectMySQL, migrations: "migrations/mysql",
 	lock:     " FOR UPDATE",
 	clock:    "SYSDATE(6)", // NOW and UTC_TIMESTAMP give the time before the wait for the lock
+	now:      "UTC_TIMESTAMP(6)",
 	classify: classifyMySQL,
 }
 

@@ -102,7 +102,7 @@ func (db *DB) Ticket(ctx context.Context, token secret.Text) (*QueuedRequest, er
 	}
 	q := &QueuedRequest{LivesUntil: found.AliveUntil.Time}
 	if found.State == Waiting {
-		place, err := db.place(ctx, k, found.RankAt)
+		place, err := db.place(ctx, db.sql, k, found.RankAt)
 		if err != nil {
 			return nil, err
 		}

@@ -36,9 +36,13 @@ func (db *DB) list(ctx context.Context, dest any, query string, args ...any) err
 
 // get is list for one row; ErrNoRows of database/sql when there is none.
 func (db *DB) get(ctx context.Context, dest any, query string, args ...any) error {
+	return db.getBy(ctx, db.sql, dest, query, args...)
+}
+
+func (db *DB) getBy(ctx context.Context, by *sqlx.DB, dest any, query string, args ...any) error {
 	missing := false
 	err := db.retry(ctx, defaultPatience, func(bool) error {
-		err := db.sql.GetContext(ctx, dest, query, args...)
+		err := by.GetContext(ctx, dest, query, args...)
 		missing = errors.Is(err, sql.ErrNoRows)
 		if missing {
 			return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
 )
 
 // Pauses between two tries: short at first, because a deadlock is over at once, and never so long that
@@ -105,8 +106,10 @@ func (db *DB) leaveHost() {
 // dropIdle closes the idle connections, for a pause that is longer than they are worth.
 func (db *DB) dropIdle() {
 	if db.connector != nil {
-		db.sql.SetMaxIdleConns(-1)
-		db.sql.SetMaxIdleConns(idleConns)
+		for _, by := range []*sqlx.DB{db.sql, db.glances} {
+			by.SetMaxIdleConns(-1)
+			by.SetMaxIdleConns(idleConns)
+		}
 	}
 }
 
