@@ -43,12 +43,20 @@ func run(ctx context.Context) error {
 	server := flag.String("mysql", "", "measure the MariaDB or MySQL server at `URL` too")
 	bin := flag.String("bin", "bin", "take the hooks from `DIR`")
 	floor := flag.String("floor", "", "take the program that asks SELECT 1 from `FILE`")
+	clients := flag.Int("crowd", 0, "measure `N` clients that wait, and nothing else")
 	each := flag.Duration("for", 2*time.Second, "measure each cell of the table for this long")
 	flag.Parse()
 	if *dir == "" || *floor == "" || flag.NArg() > 0 {
 		return fmt.Errorf("-dir and -floor are needed, and nothing else is taken; run scripts/bench")
 	}
 
+	if *clients > 0 {
+		figures, err := measureCrowd(ctx, *dir, *server, *bin, *clients)
+		if err != nil {
+			return err
+		}
+		return figures.print(os.Stdout, machine(*dir))
+	}
 	b := &bench{dir: *dir, each: *each, programs: programs{
 		floor: *floor, preHook: filepath.Join(*bin, "molten-prehook"), postHook: filepath.Join(*bin, "molten-posthook"),
 	}}
@@ -179,7 +187,7 @@ func poolName(nodes int) string { return fmt.Sprintf("bench_%d", nodes) }
 const floorName = "bench_floor"
 
 func (b *bench) measure(ctx context.Context, e engine) error {
-	b.say("%s: filling pools of %v nodes", e.name, poolSizes)
+	say("%s: filling pools of %v nodes", e.name, poolSizes)
 	if err := e.createFloor(ctx, floorName); err != nil {
 		return err
 	}
@@ -193,7 +201,7 @@ func (b *bench) measure(ctx context.Context, e engine) error {
 	}
 	// In the table's order, so that rows come as they are first seen.
 	for _, n := range clientCounts {
-		b.say("%s: %d clients", e.name, n)
+		say("%s: %d clients", e.name, n)
 		if err := b.measureFloors(ctx, e, n); err != nil {
 			return err
 		}
@@ -281,6 +289,6 @@ func (b *bench) newHooks(e engine, url, dsn, name string) *hooks {
 	return &hooks{programs: p, name: name, url: url, envFile: filepath.Join(b.dir, "env-"+name)}
 }
 
-func (b *bench) say(format string, args ...any) {
+func say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
 }
