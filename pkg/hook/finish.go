@@ -42,7 +42,8 @@ type Return struct {
 // outbox is made first.
 //
 // When that is done, whatever became of it, the passwords that the build was given are blanked in the
-// folders that r.Scrub names. An error of that alone has no class: the nodes are back.
+// folders that r.Scrub names. An error of that has no class, whatever else went wrong: who publishes the logs
+// tells by it that a password may be left in them.
 //
 // It blocks for at most 60 s (and ten minutes more for what it scrubs), and for 1.5 s from the moment when
 // ctx ends: a second abort of the build must not keep the nodes. Errors are those of package pool.
@@ -70,7 +71,11 @@ func Finish(ctx context.Context, p Process, r Return) error {
 	given := new(secrets)
 	given.files(mine, p.envFiles(r))
 	err = p.finish(ctx, owner, r, mine, given)
-	return errors.Join(err, p.scrub(ctx, r.Scrub, given))
+	left := p.scrub(ctx, r.Scrub, given)
+	if left == nil || err == nil {
+		return errors.Join(err, left)
+	}
+	return fmt.Errorf("%w\n%v", left, err)
 }
 
 // finish gives back what the owner has and removes its files. Into given, unless it is nil, it puts the
@@ -85,14 +90,12 @@ func (p Process) finish(ctx context.Context, owner string, r Return, mine func(i
 	if err != nil && !errors.Is(err, pool.ErrConflict) {
 		err = ended(work, err)
 		switch {
-		case r.holds():
-			return fmt.Errorf("%w; nothing was given back and nothing is in hold, the build's lease goes on to its end", err)
 		case !done.opened && len(tokens) > 0, errors.Is(err, pool.ErrUnreachable), work.Err() != nil:
 		default:
 			return err // the files stay: whoever tries again may need them
 		}
 		kept, err := p.keep(err, outbox.Release{
-			Owner: owner, Slot: r.Slot, Tokens: tokens, Asked: asked, Result: r.Result, Dirty: r.Dirty,
+			Owner: owner, Slot: r.Slot, Tokens: tokens, Asked: asked, Result: r.Result, Dirty: r.Dirty, Hold: r.hold(),
 		})
 		if !kept {
 			return err

@@ -14,8 +14,16 @@ import (
 // success is the one result of a build that leaves nothing to look at.
 const success = "SUCCESS"
 
-// holds reports whether a post-mortem is wanted.
-func (r Return) holds() bool { return r.HoldOnFailure > 0 && r.Result != "" && r.Result != success }
+// hold is for how long a post-mortem is wanted, 0 for none.
+func (r Return) hold() time.Duration {
+	if r.Result == "" || r.Result == success {
+		return 0
+	}
+	return r.HoldOnFailure
+}
+
+// holdReason is what everybody reads of a hold that a post-hook asked for.
+func holdReason(result string) string { return "the build ended with " + result }
 
 // holdFailed keeps what a failed build has for a post-mortem, says who has it until when, and gives the ids
 // of what is kept. What the pool does not allow to be held is left to be given back, and said.
@@ -36,7 +44,7 @@ func (p Process) holdFailed(ctx context.Context, db *pool.DB, owner string, r Re
 	}
 	for _, a := range list {
 		held, err := db.Hold(ctx, pool.HoldRequest{
-			Owner: owner, Slot: a.Slot, For: r.HoldOnFailure, Reason: "the build ended with " + r.Result, Result: r.Result, Over: true,
+			Owner: owner, Slot: a.Slot, For: r.HoldOnFailure, Reason: holdReason(r.Result), Result: r.Result, Over: true,
 		})
 		switch {
 		case errors.Is(err, pool.ErrConflict) || errors.Is(err, pool.ErrNotFound):
@@ -51,10 +59,12 @@ func (p Process) holdFailed(ctx context.Context, db *pool.DB, owner string, r Re
 	return kept, nil
 }
 
-// heldWords says who holds what until when, and how to end it.
+// heldWords says who holds what until when, how a person reaches it, whom the build's files do not wait for, and
+// how to end it.
 func heldWords(a *pool.Allocation) string {
-	text := fmt.Sprintf("%s held for a post-mortem by %q until %s (allocation %d: %s); give back with: moltenironctl release --owner %q",
-		strings.Join(a.NodeNames(), ", "), a.Owner, a.ExpiresAt.UTC().Format(time.RFC3339), a.ID, a.HoldReason, a.Owner)
+	text := fmt.Sprintf("%s held for a post-mortem by %q until %s (allocation %d: %s); "+
+		"look at it with: moltenironctl get --owner %q name bmc_address bmc_user bmc_password --with-credentials; give back with: moltenironctl release --owner %q",
+		strings.Join(a.NodeNames(), ", "), a.Owner, a.ExpiresAt.UTC().Format(time.RFC3339), a.ID, a.HoldReason, a.Owner, a.Owner)
 	if a.Slot != "" {
 		text += " --slot " + a.Slot
 	}

@@ -55,7 +55,11 @@ func (p Process) keep(why error, k outbox.Release) (kept bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("%w; the release could not be kept for later either: %v", why, err)
 	}
-	return true, fmt.Errorf("%w; the release is kept in %s, and is made by the next hook on this machine or by: moltenironctl tend", why, path)
+	what := "the release is kept"
+	if k.Hold > 0 {
+		what = "the hold for a post-mortem is kept"
+	}
+	return true, fmt.Errorf("%w; %s in %s, and is made by the next hook on this machine or by: moltenironctl tend", why, what, path)
 }
 
 // replay makes the releases that wait for this database, and says through tell what became of each. It
@@ -65,16 +69,26 @@ func (p Process) replay(ctx context.Context, db *pool.DB, tell func(kept)) outbo
 		if r.Database != db.Place() {
 			return outbox.ErrElsewhere
 		}
-		released, err := db.ReleaseKept(ctx, pool.KeptRelease{
+		k := kept{Release: r}
+		request := pool.KeptRelease{
 			Owner: r.Owner, Slot: r.Slot, Tokens: r.Tokens, Asked: r.Asked, Result: r.Result, Dirty: r.Dirty,
-		})
+			Hold: r.Hold, HoldReason: holdReason(r.Result),
+		}
+		var err error
+		if k.held, k.refused, err = db.HoldKept(ctx, request); err == nil {
+			for _, a := range k.held {
+				request.Except = append(request.Except, a.ID)
+			}
+			k.released, err = db.ReleaseKept(ctx, request)
+		}
 		switch {
 		case errors.Is(err, pool.ErrInvalid):
 			return err
 		case err != nil && !errors.Is(err, pool.ErrConflict):
 			return fmt.Errorf("%w: %w", outbox.ErrLater, err)
 		}
-		tell(kept{r, released, err})
+		k.lost = err
+		tell(k)
 		return nil
 	})
 }
@@ -82,6 +96,8 @@ func (p Process) replay(ctx context.Context, db *pool.DB, tell func(kept)) outbo
 // kept is a release that waited, and what became of it.
 type kept struct {
 	outbox.Release
+	held     []pool.Allocation // for a post-mortem
+	refused  []error           // why others are not
 	released []pool.Released
 	lost     error // what had been taken back before, a *pool.TakenBackError
 }

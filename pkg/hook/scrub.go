@@ -24,8 +24,11 @@ const scrubTime = 10 * time.Minute
 // secrets are what the build was given and nobody else may read.
 type secrets struct {
 	list []secret.Text
+	read bool  // something that knows was read: a file of the build, or the database
 	err  error // of those that could not be learned
 }
+
+var errNothingKnown = errors.New("the passwords of the build are not known: it has left no env file, and the database could not be asked")
 
 // account adds a password, alone and as HTTP's Basic authentication shows it in a trace of Redfish.
 func (s *secrets) account(user string, password secret.Text) {
@@ -47,6 +50,7 @@ func (s *secrets) files(mine func(identity) bool, paths []string) {
 		if err != nil || !mine(identity{Owner: env.Owner, Slot: env.Slot}) {
 			continue
 		}
+		s.read = true
 		s.list = append(s.list, env.Token)
 		for name, value := range env.Vars {
 			if prefix, ok := strings.CutSuffix(name, "PASSWORD"); ok {
@@ -59,7 +63,7 @@ func (s *secrets) files(mine func(identity) bool, paths []string) {
 // database adds the passwords of the machines that the owner has or had, for when its files are gone.
 func (s *secrets) database(ctx context.Context, db *pool.DB, owner string) {
 	nodes, err := db.Nodes(ctx, pool.NodeFilter{HadBy: owner, Credentials: true})
-	s.err = err
+	s.read, s.err = true, err
 	for _, n := range nodes {
 		s.account(n.BMC.Username, n.BMC.Password)
 	}
@@ -79,6 +83,9 @@ func (p Process) scrub(ctx context.Context, folders []string, known *secrets) er
 		say(slog.LevelWarn, "passwords of fewer than 4 characters (%d) are not blanked, because that would spoil the logs; give those machines longer ones", short)
 	}
 	errs := []error{known.err}
+	if !known.read {
+		return left(errNothingKnown)
+	}
 	if s.Empty() {
 		say(slog.LevelInfo, "no password is known that could be in the logs")
 		return left(errs...)

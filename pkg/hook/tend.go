@@ -83,6 +83,14 @@ func (t *tending) makeKept(ctx context.Context) error {
 func (k kept) deeds() []view.Deed {
 	asked := k.Asked.UTC().Format(time.RFC3339)
 	var deeds []view.Deed
+	for _, a := range k.held {
+		d := view.NewDeed("held", a.Pool, a.NodeNames(), a.Owner, a.Slot, a.ID, heldWords(&a))
+		d.Result, d.ExpiresAt = a.Result, view.Time{Time: a.ExpiresAt}
+		deeds = append(deeds, d)
+	}
+	for _, err := range k.refused {
+		deeds = append(deeds, view.NewDeed("not-held", "", nil, k.Owner, "", 0, fmt.Sprintf("a hold for a post-mortem that %q asked for at %s: %v", k.Owner, asked, err)))
+	}
 	for _, r := range k.released {
 		if r.Again || len(r.Nodes) == 0 {
 			continue

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ type Release struct {
 	Asked    time.Time // by this machine's clock
 	Result   string
 	Dirty    bool
+	Hold     time.Duration // for so long from Asked on the nodes stay, for a post-mortem; 0 gives them back
 }
 
 // file is the form of a file. A form that this program does not know has another version.
@@ -48,9 +50,13 @@ type file struct {
 	Asked    time.Time `json:"asked_at"`
 	Result   string    `json:"result"`
 	Dirty    bool      `json:"dirty"`
+	Hold     int64     `json:"hold_s,omitempty"` // a program that does not know it sets the file aside, and gives nothing back
 }
 
 const version = 1
+
+// maxHold is what a time.Duration holds, in seconds; the pool has its own idea of how long a hold may be.
+const maxHold = int64(math.MaxInt64 / time.Second)
 
 // maxFile bounds what is read: an owner has 768 characters, and a build few allocations. In bytes.
 const maxFile = 64 << 10
@@ -64,7 +70,7 @@ const (
 // Keep writes a release into the first of the folders that takes it, and says where; what it returns is
 // on the disk. The folder is made if it is missing.
 func Keep(folders []string, r Release) (path string, err error) {
-	text, err := json.MarshalIndent(file{version, r.Database, r.Owner, r.Slot, r.Tokens, r.Asked.UTC(), r.Result, r.Dirty}, "", "  ")
+	text, err := json.MarshalIndent(file{version, r.Database, r.Owner, r.Slot, r.Tokens, r.Asked.UTC(), r.Result, r.Dirty, int64(r.Hold / time.Second)}, "", "  ")
 	if err != nil {
 		return "", err
 	}
@@ -301,5 +307,8 @@ func parse(text []byte) (Release, error) {
 	if f.Owner == "" || f.Database == "" || f.Asked.IsZero() {
 		return Release{}, errors.New("it does not say owner, database and asked_at")
 	}
-	return Release{f.Database, f.Owner, f.Slot, f.Tokens, f.Asked, f.Result, f.Dirty}, nil
+	if f.Hold < 0 || f.Hold > maxHold {
+		return Release{}, fmt.Errorf("a hold of %d seconds", f.Hold)
+	}
+	return Release{f.Database, f.Owner, f.Slot, f.Tokens, f.Asked, f.Result, f.Dirty, time.Duration(f.Hold) * time.Second}, nil
 }

@@ -61,6 +61,7 @@ func TestKeepAndReplay(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "state", "outbox")
 	want := []Release{release("first", 0), release("second", time.Nanosecond), release("third", time.Hour)}
 	want[1].Slot, want[1].Tokens, want[1].Result, want[1].Dirty = nil, nil, "", false
+	want[2].Hold = 90 * time.Minute
 	for _, i := range []int{2, 0, 1} {
 		path := keepIn(t, folder, want[i])
 		info, err := os.Stat(path)
@@ -321,6 +322,7 @@ func TestSetAside(t *testing.T) {
 // What is read is what would be written, or is refused.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"version":1,"database":"sqlite:///x","owner":"a","slot":null,"token_sha256":null,"asked_at":"2026-11-24T12:00:00Z","result":"","dirty":false}`))
+	f.Add([]byte(`{"version":1,"database":"d","owner":"a","asked_at":"2026-11-24T12:00:00Z","hold_s":9223372036}`))
 	f.Add([]byte(`{"version":2}`))
 	f.Add([]byte(`{"version":1,"owner":"a","owner":"b"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -328,7 +330,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := json.Marshal(file{version, r.Database, r.Owner, r.Slot, r.Tokens, r.Asked, r.Result, r.Dirty})
+		again, err := json.Marshal(file{version, r.Database, r.Owner, r.Slot, r.Tokens, r.Asked, r.Result, r.Dirty, int64(r.Hold / time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -69,6 +70,11 @@ type KeptRelease struct {
 	Asked  time.Time
 	Result string
 	Dirty  bool
+	Except []int64 // allocations that stay as they are, by id
+
+	// For HoldKept alone: for how long from Asked on what is meant stays with its owner, 0 for not at all, and why.
+	Hold       time.Duration
+	HoldReason string
 }
 
 // TokenKey stands for a token where that must not lie: it says which allocation is meant, and nobody can
@@ -80,65 +86,134 @@ func TokenKey(token secret.Text) string { return hashKey(token.Reveal()) }
 // been taken back before is *TakenBackError. An owner that never had anything is closed, if it asked within
 // the life of a tombstone. Tickets and grants that were not claimed are left to their heartbeat.
 func (db *DB) ReleaseKept(ctx context.Context, k KeptRelease) ([]Released, error) {
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	for {
+		m, err := db.meant(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		if m.stranger {
+			// As at its time: a pre-hook of the build may still be on its way.
+			if m.ago < 0 || m.ago >= tombstoneLife {
+				return nil, nil
+			}
+			return nil, db.closeOwner(ctx, k.Owner, hashKey(k.Owner))
+		}
+		released, moved, err := db.releaseRows(ctx, ReleaseRequest{Owner: k.Owner, Slot: k.Slot, Result: k.Result, Dirty: k.Dirty}, m.rows, false)
+		if !moved {
+			return released, err
+		}
+	}
+}
+
+// HoldKept keeps what was meant with its owner for a post-mortem, for what is left of the time that was asked
+// for, as Hold does at the build's end; what is in hold already stays as it is. It gives what is kept, which
+// ReleaseKept is then to leave alone (Except), and why the pool does not let it keep the rest.
+func (db *DB) HoldKept(ctx context.Context, k KeptRelease) (held []Allocation, refused []error, err error) {
+	if k.Hold == 0 {
+		return nil, nil, nil
+	}
+	if err := k.check(); err != nil {
+		return nil, nil, err
+	}
+	if err := checkPlain("the reason", k.HoldReason, maxReason); err != nil {
+		return nil, nil, fail(ErrInvalid, "%w", err)
+	}
+	m, err := db.meant(ctx, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := HoldRequest{
+		For: min(k.Hold-max(m.ago, 0), maxSpan).Truncate(time.Second), Reason: k.HoldReason, Result: k.Result, Over: true,
+	}
+	if r.For < time.Second {
+		return nil, nil, nil
+	}
+	for _, row := range m.rows {
+		if row.State != Claimed {
+			continue
+		}
+		err := db.poolStory(ctx, row.Pool, func(t *tx, p *poolRow) error { return t.hold(p, &row, r) })
+		switch {
+		case errors.Is(err, errLost): // it ended or was extended meanwhile
+			return db.HoldKept(ctx, k)
+		case errors.Is(err, ErrConflict):
+			refused = append(refused, err)
+			continue
+		case err != nil:
+			return held, refused, err
+		}
+		a, err := db.Allocation(ctx, row.ID)
+		if err != nil {
+			return held, refused, err
+		}
+		held = append(held, *a)
+	}
+	return held, refused, nil
+}
+
+func (k KeptRelease) check() error {
 	slot := ""
 	if k.Slot != nil {
 		slot = *k.Slot
 	}
 	if err := checkOwner(k.Owner, slot); err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkPlain("the result", k.Result, maxResult); err != nil {
-		return nil, fail(ErrInvalid, "%w", err)
+		return fail(ErrInvalid, "%w", err)
 	}
+	return nil
+}
+
+// meant is what a kept release is about.
+type meant struct {
+	rows     []allocationRow
+	stranger bool          // the owner never had anything
+	ago      time.Duration // since it was asked, by this machine's clock
+}
+
+// meant finds what a kept release is about, as it is now.
+func (db *DB) meant(ctx context.Context, k KeptRelease) (m meant, err error) {
 	ownerKey := hashKey(k.Owner)
-	for {
-		var clock struct {
-			Clock   stamp `db:"clock"`
-			LastNow stamp `db:"last_now"`
-		}
-		if err := db.get(ctx, &clock, `SELECT MAX(last_now) AS last_now, `+db.dialect.clock+` AS clock FROM pool_locks`); err != nil {
-			return nil, err
-		}
-		// This machine's clock is read after the database's, so that the moment can only come out too early.
-		machine := db.machineClock()
-		ago := machine.Sub(k.Asked)
-		asked := db.laterOf(machine, clock.Clock, clock.LastNow).Add(-ago)
-		var known []int64
-		if len(k.Tokens) > 0 {
-			if err := db.list(ctx, &known, `SELECT id FROM allocations WHERE owner_key = ? AND token IN (?)`, ownerKey, k.Tokens); err != nil {
-				return nil, err
-			}
-		}
-		var rows []allocationRow
-		if err := db.retry(ctx, defaultPatience, func(bool) (err error) {
-			rows, err = rowsOf(ctx, db.sql, "", ownerKey)
-			return err
-		}); err != nil {
-			return nil, err
-		}
-		if len(rows) == 0 {
-			// As at its time: a pre-hook of the build may still be on its way.
-			if ago < 0 || ago >= tombstoneLife {
-				return nil, nil
-			}
-			return nil, db.closeOwner(ctx, k.Owner, ownerKey)
-		}
-		told := map[string]bool{} // slots of which a token tells what is meant
-		for _, row := range rows {
-			told[row.Slot] = told[row.Slot] || slices.Contains(known, row.ID)
-		}
-		rows = slices.DeleteFunc(rows, func(row allocationRow) bool {
-			switch {
-			case k.Slot != nil && row.Slot != *k.Slot:
-				return true
-			case told[row.Slot]:
-				return !slices.Contains(known, row.ID)
-			}
-			return ago < 0 || row.ClaimedAt.IsZero() || row.ClaimedAt.After(asked)
-		})
-		released, moved, err := db.releaseRows(ctx, ReleaseRequest{Owner: k.Owner, Slot: k.Slot, Result: k.Result, Dirty: k.Dirty}, rows, false)
-		if !moved {
-			return released, err
+	var clock struct {
+		Clock   stamp `db:"clock"`
+		LastNow stamp `db:"last_now"`
+	}
+	if err := db.get(ctx, &clock, `SELECT MAX(last_now) AS last_now, `+db.dialect.clock+` AS clock FROM pool_locks`); err != nil {
+		return m, err
+	}
+	// This machine's clock is read after the database's, so that the moment can only come out too early.
+	machine := db.machineClock()
+	m.ago = machine.Sub(k.Asked)
+	asked := db.laterOf(machine, clock.Clock, clock.LastNow).Add(-m.ago)
+	var known []int64
+	if len(k.Tokens) > 0 {
+		if err := db.list(ctx, &known, `SELECT id FROM allocations WHERE owner_key = ? AND token IN (?)`, ownerKey, k.Tokens); err != nil {
+			return m, err
 		}
 	}
+	if err := db.retry(ctx, defaultPatience, func(bool) (err error) {
+		m.rows, err = rowsOf(ctx, db.sql, "", ownerKey)
+		return err
+	}); err != nil {
+		return m, err
+	}
+	m.stranger = len(m.rows) == 0
+	told := map[string]bool{} // slots of which a token tells what is meant
+	for _, row := range m.rows {
+		told[row.Slot] = told[row.Slot] || slices.Contains(known, row.ID)
+	}
+	m.rows = slices.DeleteFunc(m.rows, func(row allocationRow) bool {
+		switch {
+		case k.Slot != nil && row.Slot != *k.Slot || slices.Contains(k.Except, row.ID):
+			return true
+		case told[row.Slot]:
+			return !slices.Contains(known, row.ID)
+		}
+		return m.ago < 0 || row.ClaimedAt.IsZero() || row.ClaimedAt.After(asked)
+	})
+	return m, nil
 }

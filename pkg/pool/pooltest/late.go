@@ -235,6 +235,49 @@ var lateCases = []testCase{
 		w.equal("holders", map[string]string{"n": "next"}, w.holders())
 	}},
 
+	{"a hold that was kept keeps what it meant, for what is left of its time, and nothing that the owner got since", func(w *world) {
+		w.add("a", "b")
+		meant := w.hold(one("build"))
+		w.clock.add(time.Second)
+		asked := w.clock.look()
+		w.clock.add(10 * time.Minute)
+		w.hold(one("build", slot("later")))
+		k := pool.KeptRelease{Owner: "build", Asked: asked, Result: "FAILURE", Hold: time.Hour, HoldReason: "the build failed"}
+		for _, tokens := range [][]string{nil, {pool.TokenKey(meant.Token)}} { // the second finds it in hold
+			k.Tokens = tokens
+			held, refused, err := w.db.HoldKept(w.ctx, k)
+			w.ok(err)
+			w.equal("what is held", []any{1, 0}, []any{len(held), len(refused)})
+			w.equal("the hold", []any{meant.ID, pool.Claimed, "the build failed", "FAILURE", []string{"a"}},
+				[]any{held[0].ID, held[0].State, held[0].HoldReason, held[0].Result, held[0].NodeNames()})
+			w.near("its end", asked.Add(time.Hour), held[0].ExpiresAt)
+		}
+		k.Except = []int64{meant.ID}
+		w.equal("what came back beside it", 0, len(w.late(k)))
+		w.equal("holders", map[string]string{"a": "build", "b": "build"}, w.holders())
+	}},
+
+	{"a hold that was kept for longer than it was to last, or that the pool does not allow, holds nothing", func(w *world) {
+		w.add("n")
+		w.hold(one("build"))
+		w.clock.add(time.Second)
+		k := pool.KeptRelease{Owner: "build", Asked: w.clock.look(), Hold: time.Minute, HoldReason: "the build failed"}
+		w.policy("default", "max_hold=0s")
+		held, refused, err := w.db.HoldKept(w.ctx, k)
+		w.ok(err)
+		w.equal("what is held", []any{0, 1}, []any{len(held), len(refused)})
+		w.refused(refused[0], pool.ErrConflict, "max_hold")
+		w.policy("default", "max_hold=1h")
+		w.clock.add(2 * time.Minute)
+		held, refused, err = w.db.HoldKept(w.ctx, k)
+		w.ok(err)
+		w.equal("what is held", []any{0, 0}, []any{len(held), len(refused)})
+		w.equal("what came back", 1, len(w.late(k)))
+		k.HoldReason = "two\nlines"
+		_, _, err = w.db.HoldKept(w.ctx, k)
+		w.refused(err, pool.ErrInvalid, "the reason")
+	}},
+
 	{"a release that was kept and cannot be right is refused", func(w *world) {
 		bad := "two words"
 		for told, k := range map[string]pool.KeptRelease{
