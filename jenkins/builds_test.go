@@ -313,6 +313,36 @@ func TestMatrixBuild(t *testing.T) {
 	})
 }
 
+// The agent is lost on which the combinations run: the release jobs give back what each of them has, by its own URL.
+func TestMatrixAgentLost(t *testing.T) {
+	onEach(t, 2, func(t *testing.T, l *lab) {
+		s := l.scene(jenkinsURL)
+		s.addJob(releaseJob)
+		s.ctl("set", "node-2", "arch=aarch64")
+		s.gate(1)
+		b := s.jenkins.Build("team/nightly-metal-matrix", nil)
+		for _, child := range b.Children {
+			if !child.Await("\nthe test is running") {
+				t.Fatal(child.Raw())
+			}
+		}
+		s.addAgent("agent-2", "molteniron", 1) // the parent wants one
+		s.agent.Lose(true)
+		s.ends(b)
+		s.jenkins.Wait()
+		for _, child := range b.Children {
+			s.wants(child, "FAILURE", 0, -1)
+			if list := s.of(child.URL()); len(list) != 1 || list[0].EndReason != pool.EndReleased {
+				t.Errorf("%s: %+v", child.JobName, list)
+			}
+		}
+		if n := len(s.jenkins.Builds(releaseJob)); n != 2 || !s.home() {
+			t.Errorf("%d release jobs; not all is home:\n%s", n, s.ctl("status"))
+		}
+		s.private()
+	})
+}
+
 // The report is a page that a browser shows as it is, whatever names are in it.
 func TestReport(t *testing.T) {
 	onEach(t, 2, func(t *testing.T, l *lab) {

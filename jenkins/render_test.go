@@ -221,7 +221,7 @@ var (
 	logs    = executor.Publisher{Archive: &executor.Archive{Patterns: []string{"logs/**"}, AllowEmpty: true}}
 	release = executor.Publisher{Trigger: &executor.Trigger{
 		Projects: []string{"molteniron-release"}, Condition: "ALWAYS",
-		Properties: "MOLTENIRON_OWNER=$BUILD_URL\nMOLTENIRON_HOLD_ON_FAILURE=$MOLTENIRON_HOLD_ON_FAILURE\n",
+		Properties: "MOLTENIRON_OWNER=$BUILD_URL\nMOLTENIRON_HOLD_ON_FAILURE=$MOLTENIRON_HOLD_ON_FAILURE\n", FromChildren: true,
 	}}
 )
 
@@ -251,7 +251,7 @@ func TestMinimal(t *testing.T) {
 			}
 			j.Builders = []executor.Shell{{Script: "#!/bin/sh -e\n" +
 				"MOLTENIRON_REQUIRE=\"arch=$arch $MOLTENIRON_REQUIRE\"\nexport MOLTENIRON_REQUIRE\nexec molten-prehook \n"}, script(t, "examples/smoke.sh")}
-			j.Publishers = []executor.Publisher{posthook("", "AXES", false), logs}
+			j.Publishers = []executor.Publisher{posthook("", "AXES", false), logs, release}
 		}),
 		"molteniron-tend": job(func(j *executor.Job) {
 			j.Triggers = []string{"hudson.triggers.TimerTrigger H/5 * * * *"}
@@ -308,7 +308,7 @@ func TestFull(t *testing.T) {
 		if diff := cmp.Diff([]executor.Publisher{posthook("--dirty", "BOTH", true), reports, release}, test.Publishers); diff != "" {
 			t.Errorf("publishers of %s (-want +got):\n%s", suite, diff)
 		}
-		if diff := cmp.Diff([]executor.Publisher{posthook("--dirty", "AXES", true), reports}, matrix.Publishers); diff != "" {
+		if diff := cmp.Diff([]executor.Publisher{posthook("--dirty", "AXES", true), reports, release}, matrix.Publishers); diff != "" {
 			t.Errorf("publishers of the matrix %s (-want +got):\n%s", suite, diff)
 		}
 	}

@@ -3,6 +3,7 @@ package executor
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -360,6 +361,39 @@ func TestMatrix(t *testing.T) {
 	b = s.Controller.Build("team/m", nil)
 	s.ends(b, "FAILURE")
 	s.shows(b, "after  FAILURE\n")
+}
+
+// Who triggers other jobs is said: the parent, or each combination in its stead. What is archived are a
+// combination's files.
+func TestMatrixTriggers(t *testing.T) {
+	for _, c := range []struct {
+		fromChildren bool
+		owners       []string
+	}{{false, []string{"/job/m/1/"}}, {true, []string{"/job/m/arch=arm/1/", "/job/m/arch=x86_64/1/"}}} {
+		s := newSite(t)
+		if err := s.AddJob("release", &Job{Parameters: []Parameter{{"OWNER", ""}}, Builders: shells("#!/bin/sh\necho \"for $OWNER\"")}); err != nil {
+			t.Fatal(err)
+		}
+		b := s.build("m", &Job{
+			Axes:     []Axis{{Name: "arch", Values: []string{"x86_64", "arm"}}},
+			Builders: shells("#!/bin/sh\necho $arch >file"),
+			Publishers: []Publisher{{Archive: &Archive{Patterns: []string{"file"}}}, {Trigger: &Trigger{
+				Projects: []string{"release"}, Condition: "ALWAYS", Properties: "OWNER=$BUILD_URL\n", FromChildren: c.fromChildren,
+			}}},
+		}, nil)
+		s.ends(b, "SUCCESS")
+		s.Wait()
+		var owners []string
+		for _, b := range s.Builds("release") {
+			_, owner, _ := strings.Cut(b.Raw(), "for https://ci.example.org")
+			owner, _, _ = strings.Cut(owner, "\n")
+			owners = append(owners, owner)
+		}
+		slices.Sort(owners)
+		if !slices.Equal(owners, c.owners) {
+			t.Errorf("from children %t: for %q, want %q", c.fromChildren, owners, c.owners)
+		}
+	}
 }
 
 // Where nobody reads, a step that prints waits.

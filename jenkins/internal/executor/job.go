@@ -91,6 +91,8 @@ type Trigger struct {
 	Projects   []string
 	Condition  string
 	Properties string // of java.util.Properties: the parameters
+
+	FromChildren bool // in a matrix job each combination does, instead of the parent
 }
 
 // Cleanup removes the workspace.
@@ -322,6 +324,8 @@ func (j *Job) readPublisher(e *element) error {
 		p.Trigger = &Trigger{
 			Condition:  c.text("condition"),
 			Properties: c.text("configs", "hudson.plugins.parameterizedtrigger.PredefinedBuildParameters", "properties"),
+
+			FromChildren: c.text("triggerFromChildProjects") == "true",
 		}
 		for project := range strings.SplitSeq(c.text("projects"), ",") {
 			p.Trigger.Projects = append(p.Trigger.Projects, strings.TrimSpace(project))

@@ -16,7 +16,7 @@ import (
 func (b *Build) publish() {
 	for late, pass := range []string{"post", "cleanup"} {
 		for _, p := range b.job.Publishers {
-			if (p.Trigger != nil || p.Cleanup != nil) != (late == 1) {
+			if (p.Trigger != nil || p.Cleanup != nil) != (late == 1) || !b.isFor(p) {
 				continue
 			}
 			err := b.perform(p)
@@ -35,6 +35,18 @@ func (b *Build) publish() {
 		}
 	}
 	b.say("Finished: %s", b.Result())
+}
+
+// isFor reports whether an action is for this build: in a matrix job the combinations do what a job does, and the
+// parent only what is made to be done once for all of them. Other jobs are triggered by either.
+func (b *Build) isFor(p Publisher) bool {
+	switch {
+	case len(b.job.Axes) == 0:
+		return true
+	case p.Trigger != nil:
+		return p.Trigger.FromChildren == b.isChild
+	}
+	return b.isChild || p.PostBuild != nil
 }
 
 func (b *Build) perform(p Publisher) error {
