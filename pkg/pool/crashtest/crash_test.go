@@ -35,7 +35,7 @@ const (
 
 // roundLimit ends a round that comes to no end. On SQLite what a spell of frozen clients leaves behind fills
 // the pools for a minute.
-const roundLimit = 4 * time.Minute
+const roundLimit = 6 * time.Minute
 
 // lengthEnv makes rounds until that time is over, as in 10m, instead of one; seedEnv repeats the choices of a
 // failed run.
