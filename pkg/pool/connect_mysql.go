@@ -71,8 +71,10 @@ func (o TLSOptions) config() (*tls.Config, error) {
 			for _, cert := range s.PeerCertificates[1:] {
 				opts.Intermediates.AddCert(cert)
 			}
-			_, err := s.PeerCertificates[0].Verify(opts)
-			return err
+			if _, err := s.PeerCertificates[0].Verify(opts); err != nil {
+				return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+			}
+			return nil
 		}
 	case "required", "preferred", "":
 		c.InsecureSkipVerify = true // asked for: encryption without a check of the server

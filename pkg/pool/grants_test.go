@@ -16,8 +16,17 @@ import (
 // TestGrants plays what hooks and administrators do with the accounts that Grants makes, and tries what a
 // hook's account must not do.
 func TestGrants(t *testing.T) {
+	t.Run("MariaDB", func(t *testing.T) {
+		testGrants(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test ./pkg/pool")
+	})
+	t.Run("MySQL", func(t *testing.T) {
+		testGrants(t, "MOLTENIRON_TEST_MYSQL_REAL", "scripts/mysql run -- go test ./pkg/pool")
+	})
+}
+
+func testGrants(t *testing.T, variable, start string) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test ./pkg/pool")
+	u := server(t, variable, start)
 	root := serverEngine(t, u, u.Host)(t)[0]
 	_, name, _ := strings.Cut(strings.TrimPrefix(root, "mysql://"), "/")
 	server, ctx := connect(t, u, u.Host), t.Context()

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -160,6 +161,13 @@ func (db *DB) failure(class class, err error) error {
 		return fail(ErrInvalid, "database %s refuses the account (see database_password_file, and moltenironctl init --grants): %w", db.url, err)
 	case classAbsent:
 		return fail(ErrSchema, "database %s is absent or incomplete; create it with moltenironctl init: %w", db.url, err)
+	}
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate):
+		return fail(ErrInvalid, "the certificate of database %s is not trusted (see database_ca_file and database_tls): %w", db.url, err)
+	case errors.Is(err, mysql.ErrNoTLS):
+		return fail(ErrInvalid, "database %s has no TLS, which database_tls asks for: %w", db.url, err)
 	}
 	var my *mysql.MySQLError
 	if errors.As(err, &my) && my.Number == 1665 {
