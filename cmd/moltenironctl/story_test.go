@@ -72,6 +72,7 @@ func tell(t *testing.T, engine string, database func(*testscript.Env) string) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir+"/home")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // the detector's own second at the end of each process
 			e.Values[jenkinsKey{}] = map[string]*jenkinstest.Server{}
 			e.Setenv("MOLTENIRON_DATABASE", database(e))
 			e.Setenv("MOLTENIRON_OUTBOX", e.WorkDir+"/outbox") // the machine's own is none of a story's business
