@@ -22,7 +22,9 @@ const leaseMargin = 30 * time.Minute
 
 // slotPattern is what pool takes for a slot; it is checked here first, because the slot becomes part of
 // a file's name before the pool sees it.
-var slotPattern = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$`)
+var slotPattern = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)?$`)
+
+const maxSlot = 63 // bytes
 
 // invalid makes an error of the class for bad usage.
 func invalid(format string, args ...any) error {
@@ -108,7 +110,7 @@ func slotOf(name string) (slot string, ok bool) {
 func (p Process) envFile(slot string) string { return filepath.Join(p.envFolder(), envFileName(slot)) }
 
 func checkSlot(slot string) error {
-	if !slotPattern.MatchString(slot) {
+	if len(slot) > maxSlot || !slotPattern.MatchString(slot) {
 		return invalid("slot %q: use up to 63 letters, digits, dots, underscores and dashes, beginning with a letter or digit", slot)
 	}
 	return nil

@@ -175,6 +175,8 @@ func propertyNames(p map[string]string) string {
 // Limits of what is stored: the columns of the schema.
 const (
 	maxName          = 63
+	maxArch          = 32
+	maxHost          = 253
 	maxText          = 255
 	maxReason        = 512
 	maxResult        = 64
@@ -184,14 +186,15 @@ const (
 	maxProperties    = 256
 )
 
+// Lengths are compared beside these patterns: a counted repetition takes long to compile, in each process.
 var (
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-	archPattern = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
-	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$`)
+	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	archPattern = regexp.MustCompile(`^[a-z0-9_]+$`)
+	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 )
 
 func checkName(what, name string) error {
-	if !namePattern.MatchString(name) {
+	if len(name) > maxName || !namePattern.MatchString(name) {
 		return fmt.Errorf("%s %q: 1 to %d letters, digits, dots, underscores and hyphens, beginning with a letter or digit", what, name, maxName)
 	}
 	return nil
@@ -256,7 +259,7 @@ func normalAddress(driver, s string) (string, error) {
 		}
 		return ip.String(), nil
 	}
-	if !hostPattern.MatchString(s) || len(s) > 253 || strings.Contains(s, "..") {
+	if len(s) > maxHost || !hostPattern.MatchString(s) || strings.Contains(s, "..") {
 		return "", bad
 	}
 	if strings.Trim(s, "0123456789.") == "" { // 10.0.0.300, 10.0.0: meant as an address
@@ -320,7 +323,7 @@ func (s NodeSpec) normalize() (NodeSpec, []string) {
 
 	s.MACs = normalizeList(s.MACs, "mac", normalMAC, bad)
 	s.IPs = normalizeList(s.IPs, "ip", normalIP, bad)
-	if s.Arch != "" && !archPattern.MatchString(s.Arch) {
+	if s.Arch != "" && (len(s.Arch) > maxArch || !archPattern.MatchString(s.Arch)) {
 		bad(fmt.Errorf("arch %q: write it as uname -m says, as in x86_64", s.Arch))
 	}
 	for _, n := range []struct {

@@ -174,13 +174,15 @@ func (r Requirement) met(lookup func(key string) []string) bool {
 	return false
 }
 
-var groupPattern = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+var groupPattern = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+
+func isGroupName(s string) bool { return len(s) <= maxName && groupPattern.MatchString(s) }
 
 // ParseGroup reads NAME=COUNT[:EXPR+EXPR…] as the hooks' --group takes it. Expressions are those of
 // ParseRequirement. The error (class ErrInvalid) names the group and the mend.
 func ParseGroup(s string) (Group, error) {
 	name, rest, ok := strings.Cut(s, "=")
-	if !ok || !groupPattern.MatchString(name) {
+	if !ok || !isGroupName(name) {
 		return Group{}, fail(ErrInvalid, "group %q: write NAME=COUNT[:EXPR+EXPR…], as in compute=3:arch=x86_64+gpu:absent", s)
 	}
 	digits, exprs, more := strings.Cut(rest, ":")

@@ -49,7 +49,7 @@ func (r Request) normalize() (Request, error) {
 			return r, fail(ErrInvalid, "count %d is not between 1 and %d", g.Count, maxCount)
 		case names[g.Name]:
 			return r, fail(ErrInvalid, "group %q is named twice", g.Name)
-		case g.Name != "" && !groupPattern.MatchString(g.Name):
+		case g.Name != "" && !isGroupName(g.Name):
 			return r, fail(ErrInvalid, "group %q: lower-case letters, digits, _ and - only, beginning with a letter", g.Name)
 		}
 		names[g.Name] = true

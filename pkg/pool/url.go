@@ -121,7 +121,7 @@ func parseHost(s string) (hostport, problem string) {
 	if host == "" {
 		return "", "a host is empty"
 	}
-	if _, err := netip.ParseAddr(host); err != nil && !hostPattern.MatchString(strings.TrimSuffix(host, ".")) {
+	if _, err := netip.ParseAddr(host); err != nil && (len(host) > maxHost || !hostPattern.MatchString(strings.TrimSuffix(host, "."))) {
 		return "", strconv.Quote(host) + " is neither a host name nor an address"
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
