@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -153,21 +152,20 @@ func (db *DB) endedError(k *ticket, own ownState) error {
 // the pool could never meet does.
 func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownState, err error) {
 	err = db.transact(ctx, func(t *tx) error {
-		if err := t.lock(k.Pool); err != nil {
-			return err
-		}
-		var row struct {
+		var rows []struct {
 			poolRow
 			allocationRow
 			HasReady bool `db:"has_ready"`
 		}
-		if err := t.Get(&row, `SELECT `+poolColumns+`, `+allocationColumns+`,
-			EXISTS (SELECT 1 FROM nodes n WHERE n.pool = p.name`+readyOnly+`) AS has_ready FROM allocations a
-			JOIN pools p ON p.name = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ? AND a.token = ?`, k.id, k.tokenKey); errors.Is(err, sql.ErrNoRows) {
-			return k.takenOver()
-		} else if err != nil {
+		if err := t.lock([]string{k.Pool}, read{&rows, `SELECT ` + poolColumns + `, ` + allocationColumns + `,
+			EXISTS (SELECT 1 FROM nodes n WHERE n.pool = p.name` + readyOnly + `) AS has_ready FROM allocations a
+			JOIN pools p ON p.name = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id WHERE a.id = ? AND a.token = ?`, []any{k.id, k.tokenKey}}); err != nil {
 			return err
 		}
+		if len(rows) == 0 {
+			return k.takenOver()
+		}
+		row := &rows[0]
 		own = ownState{row.allocationRow}
 		if own.State == Granted { // before it was taken up, it lived by another time
 			t.dueBy(k.Pool, row.AliveUntil.Time)
@@ -255,7 +253,7 @@ func (t *tx) needs(pool string, groups []Group) (string, error) {
 	if err := t.list(&all, `SELECT `+nodeColumns+` FROM nodes n WHERE n.pool = ?`, pool); err != nil {
 		return "", err
 	}
-	if err := fillAddresses(t.ctx, t, all); err != nil {
+	if err := fillAddresses(t.ctx, t.conn, all); err != nil {
 		return "", err
 	}
 	return cut(needs(groups, all), maxReason), nil

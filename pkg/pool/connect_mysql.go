@@ -157,15 +157,12 @@ func mysqlConfig(u URL, addr string, password secret.Text) *mysql.Config {
 	cfg.ClientFoundRows = true // a write of the same value counts, as on SQLite
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
 	cfg.Logger = &mysql.NopLogger{} // errors are returned; nothing else may write to stderr
-	cfg.Params = map[string]string{
-		"time_zone":                "'+00:00'",
-		"wait_timeout":             strconv.Itoa(sessionIdleSeconds),
-		"net_read_timeout":         strconv.Itoa(sessionIdleSeconds),
-		"net_write_timeout":        strconv.Itoa(sessionIdleSeconds),
-		"innodb_lock_wait_timeout": strconv.Itoa(lockWaitSeconds),
-	}
 	return cfg
 }
+
+// sessionSettings are sent with the first statement of a connection.
+var sessionSettings = fmt.Sprintf("SET time_zone = '+00:00', wait_timeout = %d, net_read_timeout = %[1]d, net_write_timeout = %[1]d, innodb_lock_wait_timeout = %d",
+	sessionIdleSeconds, lockWaitSeconds)
 
 // Driver implements driver.Connector.
 func (c *mysqlConnector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
@@ -227,9 +224,7 @@ func (g glancer) Connect(ctx context.Context) (driver.Conn, error) {
 	if !bare {
 		return g.mysqlConnector.Connect(ctx)
 	}
-	config := g.hosts[0].config.Clone()
-	config.Params = nil
-	connector, err := mysql.NewConnector(config)
+	connector, err := mysql.NewConnector(g.hosts[0].config)
 	if err != nil {
 		return nil, fail(ErrInvalid, "database %s: %w", g.url, err)
 	}
@@ -281,11 +276,14 @@ func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn) error {
 	c.mu.Lock()
 	facts, known := c.facts, c.checked && len(c.hosts) == 1
 	c.mu.Unlock()
-	if !known {
-		var err error
-		if facts, err = askServer(ctx, conn, c.url.Database != ""); err != nil {
-			return err
-		}
+	var err error
+	if known {
+		err = rawExec(ctx, conn, sessionSettings)
+	} else {
+		facts, err = askServer(ctx, conn, c.url.Database != "")
+	}
+	if err != nil {
+		return err
 	}
 	if facts.galera {
 		// Without it a read may show the past: 1993 of 2000 did.
@@ -294,7 +292,6 @@ func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn) error {
 		}
 		// So may have the first of all: a schema that was made at another host a moment ago.
 		if !known && (facts.version != schemaVersion || facts.cluster == "") {
-			var err error
 			if facts, err = askServer(ctx, conn, c.url.Database != ""); err != nil {
 				return err
 			}
@@ -322,18 +319,18 @@ func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn) error {
 	return nil
 }
 
-// askServer reads the facts; a missing database or table is no error, its version is 0.
+// askServer makes the session's settings and reads the facts; a missing database or table is no error, its version is 0.
 func askServer(ctx context.Context, conn driver.Conn, hasDatabase bool) (serverFacts, error) {
 	var facts serverFacts
 	const schema = "(SELECT MAX(version_id) FROM goose_db_version WHERE is_applied = 1), (SELECT MAX(value) FROM meta WHERE name = 'cluster_uuid')"
 	ask := func(what string) (row []string, err error) {
 		if hasDatabase {
-			row, err = rawRow(ctx, conn, "SELECT "+what+", "+schema)
+			row, err = rawRow(ctx, conn, sessionSettings+"; SELECT "+what+", "+schema)
 			if err == nil || classifyMySQL(err) != classAbsent {
 				return row, err
 			}
 		}
-		row, err = rawRow(ctx, conn, "SELECT "+what)
+		row, err = rawRow(ctx, conn, sessionSettings+"; SELECT "+what)
 		return append(row, "", ""), err
 	}
 	row, err := ask("@@wsrep_on")

@@ -19,6 +19,7 @@ type dialect struct {
 	name       string
 	goose      goose.Dialect
 	migrations string            // folder within the embedded files
+	begin      string            // the statement that begins a transaction that writes
 	lock       string            // suffix of a locking SELECT
 	clock      string            // expression of the time after a wait for a lock; NULL: this machine's clock
 	now        string            // the same where nothing is waited for, whatever the session's time zone
@@ -27,7 +28,8 @@ type dialect struct {
 
 var sqliteDialect = dialect{
 	name: "sqlite", goose: goose.DialectSQLite3, migrations: "migrations/sqlite",
-	lock:     "",     // BEGIN IMMEDIATE has locked the file already
+	begin:    "BEGIN IMMEDIATE", // it locks the file
+	lock:     "",
 	clock:    "NULL", // one machine, so its clock is the database's
 	now:      "NULL",
 	classify: classifySQLite,
@@ -35,6 +37,7 @@ var sqliteDialect = dialect{
 
 var mysqlDialect = dialect{
 	name: "mysql", goose: goose.DialectMySQL, migrations: "migrations/mysql",
+	begin:    "START TRANSACTION",
 	lock:     " FOR UPDATE",
 	clock:    "SYSDATE(6)", // NOW and UTC_TIMESTAMP give the time before the wait for the lock
 	now:      "UTC_TIMESTAMP(6)",

@@ -55,7 +55,7 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 		moved := false
 		err = db.transactUnique(ctx, func(t *tx) error {
 			moved = false
-			policies, err := t.lockWithPolicy(lock...)
+			policies, err := t.lockWithPolicy(lock)
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 					return nil
 				}
 			}
-			if err := fillAddresses(t.ctx, t, known); err != nil {
+			if err := fillAddresses(t.ctx, t.conn, known); err != nil {
 				return err
 			}
 			changes, err = t.importNodes(policies, known, specs, uids, o)

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 )
 
@@ -142,50 +141,43 @@ func (db *DB) seed(ctx context.Context) error {
 	if db.connector != nil {
 		cluster = db.connector.serverCluster()
 	}
-	t, err := db.sql.BeginTxx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.Rollback() }()
+	return db.try(ctx, newID(), false, func(t *tx) error { return t.seed(cluster) })
+}
+
+func (t *tx) seed(cluster string) error {
 	var facts struct {
 		Pools    int `db:"pools"`
 		Clusters int `db:"clusters"`
 		Machines int `db:"machines"`
 	}
-	if err := sqlx.GetContext(ctx, t, &facts, `SELECT (SELECT COUNT(*) FROM pools WHERE name = ?) AS pools,
+	if err := t.Get(&facts, `SELECT (SELECT COUNT(*) FROM pools WHERE name = ?) AS pools,
 		(SELECT COUNT(*) FROM meta WHERE name = ?) AS clusters, (SELECT COUNT(*) FROM meta WHERE name = ?) AS machines`,
 		DefaultPool, metaCluster, metaMachine); err != nil {
 		return err
 	}
-	story := &tx{Tx: t, ctx: ctx, db: db, operation: newID(), now: db.machineClock()}
+	t.now = t.db.machineClock()
 	if facts.Pools == 0 {
 		var clock stamp
-		if err := t.GetContext(ctx, &clock, "SELECT "+db.dialect.clock); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		if err := t.Get(&clock, "SELECT "+t.db.dialect.clock); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		story.see(clock, stamp{})
-		if err := story.insertPool(DefaultPool, DefaultPolicy()); err != nil && db.classify(err) != classDuplicate {
-			return err
-		}
-		if err := story.writeEvents(); err != nil {
-			return err
-		}
-		if err := story.flush(); err != nil {
+		t.see(clock, stamp{})
+		if err := t.insertPool(DefaultPool, DefaultPolicy()); err != nil && t.db.classify(err) != classDuplicate {
 			return err
 		}
 	}
 	for _, fact := range []struct {
 		name, value string
 		known       int
-	}{{metaCluster, cluster, facts.Clusters}, {metaMachine, db.machineHere(), facts.Machines}} {
+	}{{metaCluster, cluster, facts.Clusters}, {metaMachine, t.db.machineHere(), facts.Machines}} {
 		if fact.known > 0 || fact.value == "" {
 			continue
 		}
-		if _, err := t.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES (?, ?)`, fact.name, fact.value); err != nil && db.classify(err) != classDuplicate {
+		if _, err := t.exec(`INSERT INTO meta (name, value) VALUES (?, ?)`, fact.name, fact.value); err != nil && t.db.classify(err) != classDuplicate {
 			return err
 		}
 	}
-	return t.Commit()
+	return nil
 }
 
 // serverCluster is the UUID of the Galera cluster that is connected to, "" for a single server.

@@ -145,7 +145,7 @@ func (db *DB) AddNodes(ctx context.Context, specs []NodeSpec) error {
 		uids[i] = newID()
 	}
 	return db.transactUnique(ctx, func(t *tx) error {
-		pools, err := t.lockWithPolicy(poolsOf(specs)...)
+		pools, err := t.lockWithPolicy(poolsOf(specs))
 		if err != nil {
 			return err
 		}
@@ -220,12 +220,13 @@ func poolsOf(specs []NodeSpec) []string {
 	return pools
 }
 
-// lockWithPolicy locks pools and reads their policies.
-func (t *tx) lockWithPolicy(names ...string) (map[string]*poolRow, error) {
-	if err := t.lock(slices.Clone(names)...); err != nil {
+// lockWithPolicy locks pools and reads their policies, and what else is to be read.
+func (t *tx) lockWithPolicy(names []string, further ...read) (map[string]*poolRow, error) {
+	var rows []*poolRow
+	if err := t.lock(names, append([]read{readPolicies(&rows, names)}, further...)...); err != nil {
 		return nil, err
 	}
-	return t.poolRows(names...)
+	return policies(rows, names)
 }
 
 // passAll runs a full pass of each pool: nodes are new or have changed.
@@ -396,7 +397,7 @@ func (db *DB) transactNode(ctx context.Context, name string, others []string, fn
 		moved := false
 		err := db.transactUnique(ctx, func(t *tx) error {
 			moved = false
-			pools, err := t.lockWithPolicy(append([]string{pool}, others...)...)
+			pools, err := t.lockWithPolicy(append([]string{pool}, others...))
 			if err != nil {
 				return err
 			}
@@ -425,7 +426,7 @@ func (t *tx) nodeByName(name string) (*nodeRow, error) {
 	if len(rows) == 0 {
 		return nil, noSuchNode(name)
 	}
-	return rows[0], fillAddresses(t.ctx, t, rows)
+	return rows[0], fillAddresses(t.ctx, t.conn, rows)
 }
 
 // RemoveNode removes a node; its history stays. A node that is held is ErrConflict: put it into

@@ -38,12 +38,21 @@ const poolColumns = `p.name, p.lease_s AS pool_lease_s, p.max_lease_s, p.on_expi
 	p.verify, p.pick_up_s, p.max_hold_s, p.max_broken_pct, p.max_hold_pct, p.max_per_job_pct, p.strikes_broken, p.paused, p.paused_reason,
 	EXISTS (SELECT 1 FROM allocations q WHERE q.pool = p.name AND q.state = 'waiting') AS has_queue`
 
+func readPolicies(rows *[]*poolRow, names []string) read {
+	return read{rows, `SELECT ` + poolColumns + ` FROM pools p WHERE p.name IN (?)`, []any{names}}
+}
+
 // poolRows reads the policies of locked pools.
 func (t *tx) poolRows(names ...string) (map[string]*poolRow, error) {
 	var rows []*poolRow
-	if err := t.list(&rows, `SELECT `+poolColumns+` FROM pools p WHERE p.name IN (?)`, names); err != nil {
+	if err := t.lists([]read{readPolicies(&rows, names)}); err != nil {
 		return nil, err
 	}
+	return policies(rows, names)
+}
+
+// policies finds the rows of pools by their names.
+func policies(rows []*poolRow, names []string) (map[string]*poolRow, error) {
 	byName := make(map[string]*poolRow, len(rows))
 	for _, r := range rows {
 		byName[r.Name] = r
@@ -147,7 +156,7 @@ func (r *nodeList) at(i int) (*nodeRow, error) {
 		r.all = len(batch) < limit
 	}
 	if r.addresses && r.filled < len(r.rows) {
-		if err := fillAddresses(r.t.ctx, r.t, r.rows[r.filled:]); err != nil {
+		if err := fillAddresses(r.t.ctx, r.t.conn, r.rows[r.filled:]); err != nil {
 			return nil, err
 		}
 		r.filled = len(r.rows)

@@ -257,7 +257,7 @@ func (t *tx) insertPool(name string, p Policy) error {
 // poolStory runs fn with the pool locked and its policy read.
 func (db *DB) poolStory(ctx context.Context, name string, fn func(t *tx, p *poolRow) error) error {
 	return db.transact(ctx, func(t *tx) error {
-		pools, err := t.lockWithPolicy(name)
+		pools, err := t.lockWithPolicy([]string{name})
 		if err != nil {
 			return err
 		}

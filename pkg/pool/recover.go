@@ -32,7 +32,7 @@ func (db *DB) Recover(ctx context.Context) (RecoverResult, error) {
 		return result, err
 	}
 	err := db.transact(ctx, func(t *tx) error {
-		pools, err := t.lockWithPolicy(names...)
+		pools, err := t.lockWithPolicy(names)
 		if err != nil {
 			return err
 		}

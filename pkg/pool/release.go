@@ -100,16 +100,13 @@ func (db *DB) releaseRows(ctx context.Context, r ReleaseRequest, rows []allocati
 	}
 	if len(ids) > 0 {
 		err = db.transact(ctx, func(t *tx) error {
-			policies, err := t.lockWithPolicy(pools...)
+			var present []allocationRow
+			policies, err := t.lockWithPolicy(pools, read{&present, `SELECT ` + allocationColumns + ` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
+				WHERE a.id IN (?) AND a.state <> 'ended'`, []any{ids}})
 			if err != nil {
 				return err
 			}
 			released, moved = nil, false // after the lock: a try that was committed after all ended there
-			var present []allocationRow
-			if err := t.list(&present, `SELECT `+allocationColumns+` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
-				WHERE a.id IN (?) AND a.state <> 'ended'`, ids); err != nil {
-				return err
-			}
 			if len(present) < len(ids) {
 				moved = true
 				return nil

@@ -119,7 +119,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 		}
 		rank := queued.Add(-time.Duration(priority) * seconds(p.AgeingS))
 		alive := t.now.Add(k.aliveFor)
-		result, err := t.ExecContext(t.ctx, `INSERT INTO allocations (token, owner, owner_key, slot, active_key, pool, request, priority, lease_s,
+		result, err := t.run(`INSERT INTO allocations (token, owner, owner_key, slot, active_key, pool, request, priority, lease_s,
 			job_key, state, queued_at, rank_at, end_reason, end_detail, hold_reason, result, labels) VALUES `+values(1, 18),
 			k.tokenKey, k.Owner, hashKey(k.Owner), k.Slot, activeKey(k.Owner, k.Slot), k.Pool, k.groups, priority, lease,
 			jobKey(k.Labels), Waiting, queued, at(rank), "", "", "", "", encodeProperties(k.Labels))

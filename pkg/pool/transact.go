@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -8,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +21,8 @@ import (
 // tx is one try of a transaction. Helpers take it and compose; at the first error they leave, because
 // on a cluster the server's transaction may be over and further statements would be committed alone.
 type tx struct {
-	*sqlx.Tx
+	conn      *sqlx.Conn // that the transaction runs on
+	begun     bool       // on the server, where it begins with the first statement
 	ctx       context.Context
 	db        *DB
 	operation string
@@ -28,8 +31,14 @@ type tx struct {
 	locked    map[string]*poolLock
 	events    []eventRow
 	granted   map[int64]time.Time // allocations that this transaction granted, with the end of their leases
-	conn      *sqlx.Conn          // that the transaction runs on
 	writes    []write             // not sent yet
+}
+
+// read is a query of which all rows go into dest, a pointer to a slice of structs.
+type read struct {
+	dest  any
+	query string
+	args  []any // a slice is for IN (?)
 }
 
 // write is a guarded write that waits to be sent with others.
@@ -92,36 +101,67 @@ func (db *DB) try(ctx context.Context, operation string, uncertain bool, fn func
 		return err
 	}
 	defer conn.Close() // back to the pool
-	begun, err := conn.BeginTxx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	t := &tx{Tx: begun, ctx: ctx, db: db, operation: operation, uncertain: uncertain, granted: map[int64]time.Time{}, conn: conn}
+	t := &tx{conn: conn, ctx: ctx, db: db, operation: operation, uncertain: uncertain, granted: map[int64]time.Time{}}
+	defer t.rollback() // SQLite keeps a transaction open even after a failed COMMIT
 	if err := fn(t); err != nil {
-		_ = begun.Rollback() // the first error is the one to tell
 		return err
 	}
 	if err := t.finish(); err != nil {
-		_ = begun.Rollback()
 		return err
 	}
-	if err := begun.Commit(); err != nil {
-		_ = begun.Rollback() // SQLite keeps the transaction open after a failed COMMIT
+	return t.commit()
+}
+
+// together reports whether statements may be sent several in one, which saves round trips.
+func (t *tx) together() bool { return t.db.connector != nil && !t.db.connector.cluster() }
+
+// begin begins the transaction on the server, unless that is done.
+func (t *tx) begin() error {
+	if t.begun {
+		return nil
+	}
+	_, err := t.conn.ExecContext(t.ctx, t.db.dialect.begin)
+	t.begun = err == nil
+	return err
+}
+
+// commit ends the transaction. Once sent it is waited for, whatever becomes of the context.
+func (t *tx) commit() error {
+	if !t.begun {
+		return nil
+	}
+	if err := t.ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := t.conn.ExecContext(context.WithoutCancel(t.ctx), "COMMIT"); err != nil {
 		return &commitError{err}
 	}
+	t.begun = false
 	return nil
 }
 
+// rollback undoes what was not committed. A connection that cannot do that is not used again.
+func (t *tx) rollback() {
+	if !t.begun {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), undoTimeout)
+	defer cancel()
+	if _, err := t.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		_ = t.conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
 // lock locks the rows of the named pools, in one statement and in order, and reads the time after the
-// wait. It must be the transaction's first statement: a plain read before it would fix a snapshot from
-// before the wait. A pool that does not exist is ErrNotFound.
-func (t *tx) lock(pools ...string) error {
-	slices.Sort(pools)
-	pools = slices.Compact(pools)
+// wait; then it makes the further reads, in the same round trip where that can be. It must be the
+// transaction's first statement: a plain read before it would fix a snapshot from before the wait. A pool
+// that does not exist is ErrNotFound.
+func (t *tx) lock(pools []string, further ...read) error {
+	pools = slices.Compact(slices.Sorted(slices.Values(pools)))
 	var rows []*poolLock
-	err := t.list(&rows, `SELECT pool, version, last_now, next_due, `+t.db.dialect.clock+` AS clock
-		FROM pool_locks WHERE pool IN (?) ORDER BY pool`+t.db.dialect.lock, pools)
-	if err != nil {
+	reads := append([]read{{&rows, `SELECT pool, version, last_now, next_due, ` + t.db.dialect.clock + ` AS clock
+		FROM pool_locks WHERE pool IN (?) ORDER BY pool` + t.db.dialect.lock, []any{pools}}}, further...)
+	if err := t.lists(reads); err != nil {
 		return err
 	}
 	t.locked = make(map[string]*poolLock, len(rows))
@@ -229,10 +269,62 @@ func (t *tx) finish() error {
 
 // Get reads one row into dest; sql.ErrNoRows when there is none.
 func (t *tx) Get(dest any, query string, args ...any) error {
-	if err := t.flush(); err != nil {
+	query, err := t.ready(query)
+	if err != nil {
 		return err
 	}
-	return t.GetContext(t.ctx, dest, query, args...)
+	return t.conn.GetContext(t.ctx, dest, query, args...)
+}
+
+// ready prepares for a query that reads: it sends the writes before it, and gives it the beginning of the
+// transaction to carry, where it may.
+func (t *tx) ready(query string) (string, error) {
+	if err := t.flush(); err != nil {
+		return "", err
+	}
+	if t.begun || !t.together() {
+		return query, t.begin()
+	}
+	t.begun = true // or perhaps not, if this fails: then ROLLBACK does no harm
+	return t.db.dialect.begin + "; " + query, nil
+}
+
+// lists makes several reads, in one round trip where that can be.
+func (t *tx) lists(reads []read) error {
+	if len(reads) == 1 || !t.together() {
+		for _, r := range reads {
+			if err := t.list(r.dest, r.query, r.args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	queries, all := make([]string, len(reads)), []any(nil)
+	for i, r := range reads {
+		query, args, err := sqlx.In(r.query, r.args...)
+		if err != nil {
+			return err
+		}
+		queries[i], all = query, append(all, args...)
+	}
+	query, err := t.ready(strings.Join(queries, "; "))
+	if err != nil {
+		return err
+	}
+	rows, err := t.conn.QueryContext(t.ctx, query, all...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for i, r := range reads {
+		if i > 0 && !rows.NextResultSet() {
+			return cmp.Or(rows.Err(), io.ErrUnexpectedEOF)
+		}
+		if err := sqlx.StructScan(rows, r.dest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tx) list(dest any, query string, args ...any) error {
@@ -240,10 +332,10 @@ func (t *tx) list(dest any, query string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	if err := t.flush(); err != nil {
+	if query, err = t.ready(query); err != nil {
 		return err
 	}
-	return t.SelectContext(t.ctx, dest, query, args...)
+	return t.conn.SelectContext(t.ctx, dest, query, args...)
 }
 
 func (t *tx) exec(query string, args ...any) (rows int64, err error) {
@@ -251,14 +343,22 @@ func (t *tx) exec(query string, args ...any) (rows int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := t.flush(); err != nil {
-		return 0, err
-	}
-	result, err := t.ExecContext(t.ctx, query, args...)
+	result, err := t.run(query, args...)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// run sends one statement that writes, after those that wait.
+func (t *tx) run(query string, args ...any) (sql.Result, error) {
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	if err := t.begin(); err != nil {
+		return nil, err
+	}
+	return t.conn.ExecContext(t.ctx, query, args...)
 }
 
 // want is a guarded write that must meet exactly n rows, else the transaction is repeated. It is sent
@@ -279,11 +379,14 @@ func (t *tx) flush() error {
 		return nil
 	}
 	t.writes = nil
-	if len(writes) > 1 && t.db.connector != nil && !t.db.connector.cluster() {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	if len(writes) > 1 && t.together() {
 		return t.flushTogether(writes)
 	}
 	for _, w := range writes {
-		result, err := t.ExecContext(t.ctx, w.query, w.args...)
+		result, err := t.conn.ExecContext(t.ctx, w.query, w.args...)
 		if err != nil {
 			return err
 		}
