@@ -34,14 +34,14 @@ which single requirement it could be, and an estimate with what it rests on, "un
 Below it: who holds nodes that suit, and until when.`,
 		Example: `  moltenironctl explain https://ci.example.org/job/nightly/1041/
   moltenironctl explain --require arch=x86_64 --require ram_mb:min=65536 --count 3
-  moltenironctl explain --pool gpu --priority 5
+  moltenironctl explain --pool gpu --priority 5 --job nightly
   moltenironctl explain --group controller=1:ram_mb:min=65536 --group compute=2 -o json | jq .estimate`,
 		Args:              words(0, 1, "OWNER"),
 		Annotations:       databaseExits(12),
 		ValidArgsFunction: a.waitingOwners,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) == 1 {
-				for _, name := range []string{"pool", "count", "require", "group", "priority"} {
+				for _, name := range []string{"pool", "count", "require", "group", "priority", "job"} {
 					if cmd.Flags().Changed(name) {
 						return cli.Usagef("an OWNER's request is known; leave --%s away, or the OWNER", name)
 					}
@@ -84,6 +84,7 @@ Below it: who holds nodes that suit, and until when.`,
 	f.StringArrayVar(&requires, "require", nil, "what each node must meet: `EXPR`, repeatable; see moltenironctl allocate --help")
 	f.StringArrayVar(&groups, "group", nil, "a group of like nodes: `NAME=COUNT[:EXPR+EXPR…]`, repeatable; instead of --count and --require")
 	f.IntVar(&r.Priority, "priority", 0, "higher goes first: `N`; capped by the pool")
+	f.StringVar(&r.Job, "job", "", "as a build of the job `NAME` (its JOB_NAME), of which the pool may limit the share")
 	f.VarP(&format, "output", "o", "`FORMAT`: text, json or yaml")
 	a.complete(cmd, "pool", a.poolNames)
 	completeWords(cmd, "output", format.Allowed...)

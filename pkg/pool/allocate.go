@@ -98,14 +98,7 @@ func (db *DB) allocate(ctx context.Context, k *ticket, enter func(context.Contex
 		return nil, err
 	}
 	if own.State != Granted {
-		err := db.endedError(k, own)
-		// There may be free nodes all the same. A pool that cannot be read now changes nothing of the answer.
-		if errors.Is(err, ErrNoNode) {
-			if p, unread := db.Pool(ctx, k.Pool); unread == nil && p.Paused {
-				err = fail(ErrNoNode, "pool %s grants nothing, because it is paused: %s; see moltenironctl pool list", k.Pool, p.PausedReason)
-			}
-		}
-		return nil, err
+		return nil, db.endedError(k, own)
 	}
 	return db.granted(ctx, k, own)
 }
@@ -121,7 +114,10 @@ func (db *DB) granted(ctx context.Context, k *ticket, own ownState) (*Allocation
 }
 
 // ownState is what a client reads of its own allocation.
-type ownState struct{ allocationRow }
+type ownState struct {
+	allocationRow
+	next string // where its wait was over for a reason: the command to type next
+}
 
 // lapsed: it was ended because no sign of life was seen, which its client, alive, need not accept.
 func (o ownState) lapsed() bool { return o.State == Ended && o.EndReason == EndLapsed }
@@ -133,6 +129,9 @@ func (k *ticket) takenOver() error {
 func (db *DB) endedError(k *ticket, own ownState) error {
 	switch own.EndReason {
 	case EndTimeout:
+		if own.EndDetail != "" {
+			return fail(ErrNoNode, "pool %s granted nothing within the wait for %s: %s; %s", k.Pool, Describe(k.Groups), own.EndDetail, own.next)
+		}
 		return fail(ErrNoNode, "no node free in pool %s within the wait for %s; see moltenironctl queue --pool %s", k.Pool, Describe(k.Groups), k.Pool)
 	case EndImpossible:
 		return fail(ErrImpossible, "pool %s could never meet the request for %s: %s; see moltenironctl status --pool %s -o wide",
@@ -166,7 +165,7 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			return k.takenOver()
 		}
 		row := &rows[0]
-		own = ownState{row.allocationRow}
+		own = ownState{allocationRow: row.allocationRow}
 		if own.State == Granted { // before it was taken up, it lived by another time
 			t.dueBy(k.Pool, row.AliveUntil.Time)
 		}
@@ -174,6 +173,7 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			return nil
 		}
 		p := &row.poolRow
+		t.asks = k.id
 		freed, err := t.takeBack(p)
 		if err != nil {
 			return err
@@ -219,6 +219,9 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		}
 		if last && reason == "" {
 			reason = EndTimeout
+			if detail, own.next, err = t.whyNot(p, k, suffice); err != nil {
+				return err
+			}
 		}
 		if reason == "" {
 			t.dueBy(p.Name, row.AliveUntil.Time)
@@ -239,12 +242,39 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		own.State, own.EndReason, own.EndDetail = Ended, reason, detail
 		end := row.ending(reason)
 		end.Detail = detail
-		if _, err = t.end(p, []ending{end}); err != nil || !end.Several {
+		if _, err = t.end(p, []ending{end}); err != nil || !t.locked[p.Name].anew {
 			return err
 		}
 		return t.walk(p, t.readyNodes(p.Name), nil, nil) // what was set aside for it is for who is behind
 	})
 	return own, err
+}
+
+// whyNot says why a request is not served, where that is not that the nodes that suit are in use, and what
+// to type next. suffice tells that the ready nodes could serve it, if it were alone.
+func (t *tx) whyNot(p *poolRow, k *ticket, suffice bool) (reason, next string, err error) {
+	const brake = "ask again when the job has given some back, or see moltenironctl pool list -o wide"
+	switch {
+	case p.Paused:
+		return cut("it is paused: "+p.PausedReason, maxReason), "see moltenironctl pool list", nil
+	case t.braked != "":
+		return t.braked, brake, nil
+	}
+	shares, err := t.jobShares(p)
+	if err != nil {
+		return "", "", err
+	}
+	if !shares.allow(jobKey(k.Labels), countNodes(k.Groups)) {
+		return shares.why(jobKey(k.Labels)), brake, nil
+	}
+	if suffice {
+		return "the ready nodes that suit are for who is before it in the queue", "see moltenironctl queue --pool " + p.Name, nil
+	}
+	could, err := t.workingNodes(p.Name).couldFill(k.Groups)
+	if err != nil || could {
+		return "", "", err
+	}
+	return "it waits for nodes that are broken or in maintenance", "see moltenironctl status --pool " + p.Name, nil
 }
 
 // needs says what a pool would need to meet a request that none of its nodes could ever meet.

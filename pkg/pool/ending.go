@@ -44,7 +44,7 @@ func (t *tx) end(p *poolRow, list []ending) (freed []int64, err error) {
 	kinds := map[endingKind][]ending{}
 	for _, e := range list {
 		// What was set aside for it is free, or its job may have more, of nodes that were ready all along.
-		if e.State == Waiting && e.Several || e.State != Waiting && p.MaxPerJobPct < 100 {
+		if e.State == Waiting && e.Several || p.MaxPerJobPct < 100 {
 			t.locked[p.Name].anew = true
 		}
 		k := endingKind{state: e.State, reason: e.Reason, detail: e.Detail, result: e.Result, dirty: e.Dirty}

@@ -21,6 +21,7 @@ type Explanation struct {
 	Impossible bool           // no node of the pool could ever meet it
 	Stalled    bool           // it waits for nodes that are broken or in maintenance
 	Now        bool           // it can be served at once
+	Braked     bool           // its job has its share of the pool, so that no other wish would serve it sooner
 	Lacking    []Group        // what the pool needs more to meet it; of a stalled one, what must come back into service
 	Steps      []Step         // what each requirement costs
 	Suitable   map[Status]int // nodes that suit some group and are not in maintenance, by status
@@ -49,6 +50,7 @@ type ExplainRequest struct {
 	Pool     string // of a what-if request; "" is the default pool
 	Groups   []Group
 	Priority int
+	Job      string // of a what-if request: the JOB_NAME of its build, "" is none
 }
 
 // Explain reads the queue and the nodes of a pool and says how a request stands. It changes nothing, and
@@ -89,7 +91,7 @@ func (db *DB) Explain(ctx context.Context, r ExplainRequest) (*Explanation, erro
 	if e.Impossible || e.Stalled {
 		e.Relax = relaxed(e.Groups, s.nodes, (*nodeRow).inService)
 	}
-	if !e.Now && !s.pool.Paused {
+	if !e.Now && !e.Braked && !s.pool.Paused {
 		e.RelaxNow = relaxed(e.Groups, s.nodes, func(n *nodeRow) bool { return n.free() && !before[n] })
 	}
 	return e, nil
@@ -152,7 +154,7 @@ func (s *scene) insertWhatIf(r ExplainRequest) int {
 	priority := max(min(r.Priority, s.pool.MaxPriority), -s.pool.MaxPriority)
 	rank := s.now.Add(-time.Duration(priority) * seconds(s.pool.AgeingS))
 	q := &sceneRequest{RankAt: at(rank), groups: r.Groups}
-	q.LeaseS, q.JobKey, q.AliveUntil = s.pool.LeaseS, noJob, at(s.now.Add(heartbeat))
+	q.LeaseS, q.JobKey, q.AliveUntil = s.pool.LeaseS, jobKey(map[string]string{"JOB_NAME": r.Job}), at(s.now.Add(heartbeat))
 	i := slices.IndexFunc(s.queue, func(o *sceneRequest) bool { return o.RankAt.After(rank) })
 	if i < 0 {
 		i = len(s.queue)
@@ -240,7 +242,7 @@ func (s *scene) explain(i int) (e *Explanation, before map[*nodeRow]bool) {
 	st := w.step(s.queue[i])
 	e = &Explanation{
 		Pool: s.pool.Name, Place: i + 1, Groups: s.queue[i].groups, Reason: st.reason, Impossible: st.impossible, Stalled: st.stalled,
-		Now: st.now, Suitable: st.suitable, InMaint: st.inMaint, SetAside: st.setAside, Holders: st.holders, At: s.now,
+		Now: st.now, Braked: st.braked, Suitable: st.suitable, InMaint: st.inMaint, SetAside: st.setAside, Holders: st.holders, At: s.now,
 	}
 	switch {
 	case e.Impossible:

@@ -89,6 +89,7 @@ type standing struct {
 	*outlook
 	setAside int
 	now      bool // it can be served at once
+	braked   bool // its job has its share, whatever nodes suit
 	reason   string
 }
 
@@ -157,13 +158,13 @@ func (w *sceneWalk) step(q *sceneRequest) standing {
 	want := countNodes(q.groups)
 	allowed := w.shares.allow(q.JobKey, want)
 	m := matchAmong(q.groups, o.suits, func(n *nodeRow) bool { return n.free() && !w.used[n] })
-	st.now = m.complete() && allowed && !w.pool.Paused
+	st.now, st.braked = m.complete() && allowed && !w.pool.Paused, !allowed
 	st.reason = w.reason(q, st)
+	if !o.impossible && !o.stalled {
+		w.shares.keep(q.JobKey, want)
+	}
 	if !allowed || !m.complete() && (o.impossible || o.stalled) {
 		return st // nothing is set aside for it
-	}
-	if m.complete() {
-		w.shares.take(q.JobKey, want)
 	}
 	for _, nodes := range m.nodes {
 		for _, n := range nodes {
@@ -184,8 +185,7 @@ func (w *sceneWalk) reason(q *sceneRequest, st standing) string {
 	case !w.shares.ever(q.JobKey, want):
 		return w.shares.most()
 	case !w.shares.allow(q.JobKey, want):
-		return fmt.Sprintf("its job holds %d of the pool's nodes, and one job gets at most %d (max_per_job_pct %d)",
-			w.shares.held[q.JobKey], w.shares.limit, w.shares.pct)
+		return w.shares.why(q.JobKey)
 	case st.now:
 		return "it can be served at once"
 	}

@@ -209,8 +209,20 @@ type queueRow struct {
 // verdict is what the walk knows of all equal requests.
 type verdict struct {
 	groups []Group
-	from   int  // nodes before it cannot serve the request
-	done   bool // no unused ready node suits it
+	from   int   // nodes before it cannot serve the request
+	done   bool  // no unused ready node suits it
+	could  *bool // whether the working nodes could ever fill it; nil until that is asked
+}
+
+func (v *verdict) couldBeFilled(working *nodeList) (bool, error) {
+	if v.could == nil {
+		could, err := working.couldFill(v.groups)
+		if err != nil {
+			return false, err
+		}
+		v.could = &could
+	}
+	return *v.could, nil
 }
 
 // grant is one allocation that gets its nodes.
@@ -303,28 +315,43 @@ func (t *tx) walkQueue(p *poolRow, ready *nodeList, fresh []int64, own *ticket, 
 				}
 				continue
 			}
-			if v.done || !shares.allow(q.JobKey, countNodes(v.groups)) {
+			if v.done && shares == nil {
 				continue
 			}
-			m, next, err := ready.match(v.groups, v.from)
-			if err != nil {
-				return nil, false, err
+			want := countNodes(v.groups)
+			allowed := shares.allow(q.JobKey, want)
+			if !allowed && q.ID == t.asks {
+				t.braked = shares.why(q.JobKey)
 			}
-			if m.size == 0 {
-				v.done = true
+			var m *matching
+			next := v.from
+			if allowed && !v.done {
+				if m, next, err = ready.match(v.groups, v.from); err != nil {
+					return nil, false, err
+				}
+				v.done = m.size == 0
+			}
+			complete := m != nil && m.complete()
+			if !complete && (shares != nil || !v.done) {
+				could, err := v.couldBeFilled(working)
+				if err != nil {
+					return nil, false, err
+				}
+				if could {
+					shares.keep(q.JobKey, want)
+				} else {
+					v.done = true // it waits for broken or maintained nodes: nothing is set aside
+				}
+			}
+			if !allowed || v.done {
 				continue
 			}
-			if fresh != nil && m.want > 1 {
+			if fresh != nil && want > 1 {
 				return nil, true, nil // some of the others may be set aside for it, and be cheaper
 			}
-			if m.complete() {
+			if complete {
 				grants = append(grants, grant{q, m})
-				shares.take(q.JobKey, m.want)
-			} else if could, err := working.couldFill(v.groups); err != nil {
-				return nil, false, err
-			} else if !could {
-				v.done = true // it waits for broken or maintained nodes: nothing is set aside
-				continue
+				shares.take(q.JobKey, want)
 			}
 			for _, nodes := range m.nodes {
 				for _, n := range nodes {

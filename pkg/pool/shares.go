@@ -6,17 +6,21 @@ import (
 )
 
 // jobShares is the pool's brake on one job (label JOB_NAME) taking all its nodes. A nil one allows all.
+//
+// What a job may have beyond what it holds is kept for its requests in their order: small ones that come
+// later would take it again and again, and one for several nodes would never be within the share.
 type jobShares struct {
 	limit int // nodes for one job
 	pct   int // of the pool's nodes, by its policy
 	held  map[string]int
+	kept  map[string]int // for requests that wait
 }
 
 // noJob is the job key of requests without the label: they share nothing.
 var noJob = strings.Repeat("0", 16)
 
 func newJobShares(p *poolRow, nodes int) *jobShares {
-	return &jobShares{limit: nodes * p.MaxPerJobPct / 100, pct: p.MaxPerJobPct, held: map[string]int{}}
+	return &jobShares{limit: nodes * p.MaxPerJobPct / 100, pct: p.MaxPerJobPct, held: map[string]int{}, kept: map[string]int{}}
 }
 
 // most says in words what the brake is.
@@ -48,9 +52,18 @@ func (t *tx) jobShares(p *poolRow) (*jobShares, error) {
 	return s, nil
 }
 
+// why says in words what keeps a job's request within the brake.
+func (s *jobShares) why(job string) string {
+	kept := ""
+	if n := s.kept[job]; n > 0 {
+		kept = fmt.Sprintf(", with %d more kept for its requests that came before", n)
+	}
+	return fmt.Sprintf("its job holds %d of the pool's nodes%s, and one job gets at most %d (max_per_job_pct %d)", s.held[job], kept, s.limit, s.pct)
+}
+
 // allow reports whether a job may have n nodes more.
 func (s *jobShares) allow(job string, n int) bool {
-	return s == nil || job == noJob || s.held[job]+n <= s.limit
+	return s == nil || job == noJob || s.held[job]+s.kept[job]+n <= s.limit
 }
 
 // ever reports whether a job could have n nodes when it holds none.
@@ -61,5 +74,12 @@ func (s *jobShares) ever(job string, n int) bool {
 func (s *jobShares) take(job string, n int) {
 	if s != nil {
 		s.held[job] += n
+	}
+}
+
+// keep keeps n nodes of a job's share, or what is left of it, for a request that waits.
+func (s *jobShares) keep(job string, n int) {
+	if s != nil && s.ever(job, n) {
+		s.kept[job] += max(0, min(n, s.limit-s.held[job]-s.kept[job]))
 	}
 }

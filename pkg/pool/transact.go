@@ -31,6 +31,8 @@ type tx struct {
 	locked    map[string]*poolLock
 	events    []eventRow
 	granted   map[int64]time.Time // allocations that this transaction granted, with the end of their leases
+	asks      int64               // the allocation whose client runs this; 0 is none
+	braked    string              // what the pool's brake says of it; "" when it is not that
 	writes    []write             // not sent yet
 }
 

@@ -58,7 +58,7 @@ func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o Allocat
 			return ownState{}, err
 		}
 		now := db.laterOf(db.machineClock(), row.Clock, row.LastNow)
-		own := ownState{row.allocationRow}
+		own := ownState{allocationRow: row.allocationRow}
 		switch {
 		case row.TokenKey != k.tokenKey:
 			return own, k.takenOver()

@@ -220,7 +220,7 @@ func idleFaults(p pool.PoolInfo, nodes []pool.Node, queue []pool.Allocation, bra
 	return faults
 }
 
-// overShare are the waiting allocations that their job's share of the pool holds back, by id.
+// overShare are the waiting allocations that their job's share of the pool may hold back, by id.
 func overShare(pools []pool.PoolInfo, nodes []pool.Node, allocations []pool.Allocation) map[int64]bool {
 	type job struct{ pool, name string }
 	total, held, braked := map[string]int{}, map[job]int{}, map[int64]bool{}
@@ -232,11 +232,17 @@ func overShare(pools []pool.PoolInfo, nodes []pool.Node, allocations []pool.Allo
 			held[job{a.Pool, a.Labels["JOB_NAME"]}] += len(a.Nodes)
 		}
 	}
+	// Those of its job that wait too may be before it, and have the rest of the share kept for them.
+	for _, a := range allocations {
+		if a.State == pool.Waiting {
+			held[job{a.Pool, a.Labels["JOB_NAME"]}] += a.Count()
+		}
+	}
 	for _, p := range pools {
 		for _, a := range allocations {
 			j := job{p.Name, a.Labels["JOB_NAME"]}
 			if a.State == pool.Waiting && a.Pool == p.Name && j.name != "" && p.Policy.MaxPerJobPct < 100 &&
-				held[j]+a.Count() > total[p.Name]*p.Policy.MaxPerJobPct/100 {
+				held[j] > total[p.Name]*p.Policy.MaxPerJobPct/100 {
 				braked[a.ID] = true
 			}
 		}

@@ -123,7 +123,7 @@ var brakeCases = []testCase{
 		w.add("a", "b", "c", "d", "e") // 40 per cent of them is 2
 		w.hold(one("nightly 1", ofJob("nightly")))
 		w.grant(one("nightly 2", ofJob("nightly"))) // not claimed, but it counts
-		w.refused(w.ask(one("hasty", ofJob("nightly"))), pool.ErrNoNode)
+		w.refused(w.ask(one("hasty", ofJob("nightly"))), pool.ErrNoNode, "its job holds 2 of the pool's nodes", "at most 2", "max_per_job_pct 40", "moltenironctl pool list")
 		c := w.queue(one("nightly 3", ofJob("nightly")))
 		w.equal("why it waits", "its job holds 2 of the pool's nodes, and one job gets at most 2 (max_per_job_pct 40)", c.told[0].Reason)
 		w.hold(one("other 1", ofJob("other"))) // nothing is held back for it
@@ -146,6 +146,73 @@ var brakeCases = []testCase{
 		w.equal("the queue", []string{"nightly 2"}, w.waiting("default"))
 		w.release("nightly 1")
 		w.equal("the queue", 0, len(w.waiting("default")))
+	}},
+
+	{"a job's small requests that come later do not take the share that its big one waits for", func(w *world) {
+		w.policy("default", "max_per_job_pct=50")
+		w.add("a", "b", "c", "d", "e", "f") // half of them is 3
+		w.hold(one("nightly 1", ofJob("nightly")))
+		big := w.queue(many("nightly 2", 3, ofJob("nightly")))
+		small := w.queue(one("nightly 3", ofJob("nightly")))
+		kept := "its job holds 1 of the pool's nodes, with 2 more kept for its requests that came before, and one job gets at most 3 (max_per_job_pct 50)"
+		w.equal("why it waits", kept, small.told[0].Reason)
+		w.refused(w.ask(one("hasty", ofJob("nightly"))), pool.ErrNoNode, kept)
+		w.hold(one("other", ofJob("other"))) // nothing is kept from other jobs
+		w.hold(one("by hand"))
+		w.release("nightly 1")
+		w.equal("what the big one gets", 3, len(big.granted().Nodes))
+		w.equal("the queue", []string{"nightly 3"}, w.waiting("default"))
+		w.release("nightly 2")
+		small.granted()
+	}},
+
+	{"a job's share is kept for who is before also while that waits for nodes, but not for broken ones", func(w *world) {
+		w.policy("default", "max_per_job_pct=50")
+		w.add("a", "b")
+		w.addNode("x", having("gpu", "1"))
+		w.addNode("y", having("gpu", "1"))
+		w.hold(many("by hand", 2, needs("gpu")))
+		big := w.queue(many("nightly 1", 2, needs("gpu"), ofJob("nightly")))
+		small := w.queue(one("nightly 2", ofJob("nightly")))
+		w.equal("why it waits", "its job holds 0 of the pool's nodes, with 2 more kept for its requests that came before, and one job gets at most 2 (max_per_job_pct 50)", small.told[0].Reason)
+		w.maintain("x")
+		w.equal("what the small one gets", []string{"a"}, small.granted().NodeNames())
+		_, err := w.db.SetMaintenance(w.ctx, "x", false, "")
+		w.ok(err)
+		w.release("by hand")
+		w.refused(w.ask(one("nightly 3", ofJob("nightly"))), pool.ErrNoNode, "its job holds 1 of the pool's nodes, with 1 more kept")
+		w.release("nightly 2")
+		big.granted()
+	}},
+
+	{"when who a job's share was kept for goes away, its later requests are served at once", func(w *world) {
+		w.policy("default", "max_per_job_pct=50")
+		w.add("a")
+		w.addNode("x", having("gpu", "1"))
+		w.hold(one("by hand", needs("gpu")))
+		for _, goes := range []func(first *client){
+			func(*client) { w.release("nightly 1") },
+			func(first *client) { first.giveUp() },
+			func(*client) { w.clock.add(61 * time.Second); w.tend() },
+		} {
+			first := w.queue(one("nightly 1", needs("gpu"), ofJob("nightly")))
+			w.enqueue(one("nightly 2", ofJob("nightly")), time.Hour)
+			w.equal("the queue", []string{"nightly 1", "nightly 2"}, w.waiting("default"))
+			goes(first)
+			w.equal("who has a", "nightly 2", w.holders()["a"])
+			w.release("nightly 2")
+		}
+	}},
+
+	{"who waits for its job's share until its wait is over is told so, and so is history", func(w *world) {
+		w.policy("default", "max_per_job_pct=50")
+		w.add("a", "b")
+		w.hold(one("nightly 1", ofJob("nightly")))
+		_, err := w.start(one("nightly 2", ofJob("nightly")), 1, true, w.db).result()
+		why := "its job holds 1 of the pool's nodes, and one job gets at most 1 (max_per_job_pct 50)"
+		w.refused(err, pool.ErrNoNode, "pool default", "within the wait", why)
+		last := w.last("nightly 2")
+		w.equal("its end", []any{pool.EndTimeout, why}, []any{last.EndReason, last.EndDetail})
 	}},
 
 	{"a share that grows serves who waits for it at once", func(w *world) {

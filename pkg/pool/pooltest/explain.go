@@ -160,6 +160,14 @@ var explainCases = []testCase{
 		w.near("its turn", held.ExpiresAt, e.Estimate.P50)
 		// It holds nobody else up.
 		w.equal("another's", true, w.whatIf(group("", 1)).Now)
+		// No other wish would be served sooner, whoever asks for the job.
+		w.queue(one("three", ofJob("nightly"), needs("name=a")))
+		w.equal("what would be served at once", []any{true, 0}, []any{w.why("three").Braked, len(w.why("three").RelaxNow)})
+		e, err := w.db.Explain(w.ctx, pool.ExplainRequest{Groups: []pool.Group{group("", 1)}, Job: "nightly"})
+		w.ok(err)
+		w.equal("a build of it that nobody started", []any{3, false, "its job holds 1 of the pool's nodes, and one job gets at most 1 (max_per_job_pct 50)"},
+			[]any{e.Place, e.Now, e.Reason})
+		w.release("three")
 		w.policy("default", "max_per_job_pct=20")
 		e = w.why("two")
 		w.equal("never", []any{"one job gets at most 0 of the pool's nodes (max_per_job_pct 20)", false}, []any{e.Reason, e.Estimate.Known})

@@ -23,6 +23,7 @@ type crowd struct {
 	Nodes  []hardware
 	Shapes [][]pool.Group
 	Builds []build
+	Share  int // per cent of the nodes that one job may hold; with it all are builds of one job
 }
 
 type build struct {
@@ -121,6 +122,13 @@ func (c crowd) inBubble(url string) ([]pool.Allocation, error) {
 	if _, err := admin.SetPool(ctx, pool.DefaultPool, changes(crowdPolicy...)); err != nil {
 		return nil, err
 	}
+	var labels map[string]string
+	if c.Share > 0 {
+		labels = map[string]string{"JOB_NAME": "nightly"}
+		if _, err := admin.SetPool(ctx, pool.DefaultPool, changes(fmt.Sprintf("max_per_job_pct=%d", c.Share))); err != nil {
+			return nil, err
+		}
+	}
 	var specs []pool.NodeSpec
 	for i, h := range c.Nodes {
 		s := pool.NodeSpec{Name: fmt.Sprintf("n%d", i), BMC: pool.BMC{Address: fmt.Sprintf("10.2.0.%d", i+1)}, Arch: h.Arch, RAMMB: h.RAM, Cost: h.Cost}
@@ -141,7 +149,7 @@ func (c crowd) inBubble(url string) ([]pool.Allocation, error) {
 			if err == nil {
 				defer db.Close()
 				err = b.run(ctx, db, pool.Request{
-					Owner: fmt.Sprintf("build-%d", i), Groups: c.Shapes[b.Shape%len(c.Shapes)], Priority: b.Priority,
+					Owner: fmt.Sprintf("build-%d", i), Groups: c.Shapes[b.Shape%len(c.Shapes)], Priority: b.Priority, Labels: labels,
 				})
 			}
 			if err != nil {
@@ -271,6 +279,11 @@ func TestStreams(t *testing.T) {
 			Nodes: make([]hardware, 1), Shapes: [][]pool.Group{anyNode(1)},
 			Builds: stream(30, time.Second/2, build{Keeps: time.Second, Priority: 1, Fate: releases},
 				build{Arrives: 2 * time.Second, Keeps: time.Second, Fate: releases}),
+		},
+		"a job's whole share among its requests for one": {
+			Nodes: make([]hardware, 5), Shapes: [][]pool.Group{anyNode(1), anyNode(2)}, Share: 40,
+			Builds: stream(30, time.Second/2, build{Keeps: 3 * time.Second, Fate: releases},
+				build{Arrives: 3 * time.Second, Shape: 1, Keeps: 3 * time.Second, Fate: releases}),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -149,22 +149,24 @@ func (m *model) walk() {
 		return
 	}
 	free := m.ready()
-	held := map[string]int{}
+	held := map[string]int{} // by job, with what is kept for those of its requests that were before
 	for _, r := range m.inState(pool.Granted, pool.Claimed) {
 		held[r.job()] += len(r.nodes)
 	}
 	for _, r := range m.waiting() {
-		if held[r.job()]+r.count() > m.mayHave(r.job()) {
-			continue
+		most := m.mayHave(r.job())
+		var chosen []*modelNode
+		allowed := held[r.job()]+r.count() <= most
+		if allowed {
+			chosen = choose(r.Groups, free)
 		}
-		chosen := choose(r.Groups, free)
 		switch {
-		case len(chosen) == r.count():
+		case allowed && len(chosen) == r.count():
 			m.grant(r, chosen)
-			held[r.job()] += len(chosen)
-		case !m.couldFill(r, workingNode):
+		case !m.couldFill(r, workingNode) || r.count() > most:
 			continue // it waits for what is out of service, and holds nobody up
 		}
+		held[r.job()] = max(held[r.job()], min(held[r.job()]+r.count(), most))
 		free = slices.DeleteFunc(free, func(n *modelNode) bool { return slices.Contains(chosen, n) })
 	}
 }

@@ -117,6 +117,28 @@ var drawScript = rapid.Custom(func(t *rapid.T) script {
 	}
 })
 
+// drawBrakes is a script in which the brake on one job is most of what happens: a share is several nodes, and
+// builds of few jobs come, are served and go.
+var drawBrakes = rapid.Custom(func(t *rapid.T) script {
+	shapes := [][]pool.Group{{group("", 1)}, {group("", 2)}, {group("", 3)}, {group("", 1, "gpu")}, {group("", 2, "arch=x86_64")}}
+	does := []string{"enqueue", "enqueue", "enqueue", "claim", "release", "release", "maintenance"}
+	s := script{
+		Policy: []string{"lease=40m", "pick_up=10m", "max_per_job_pct=50"},
+		Nodes:  rapid.SliceOfN(drawHardware, 4, 8).Draw(t, "nodes"), Shapes: shapes,
+	}
+	for range 30 {
+		m := move{
+			Does: rapid.SampledFrom(does).Draw(t, "does"), Which: rapid.IntRange(0, 11).Draw(t, "which"), Wait: 24 * time.Hour,
+			Priority: rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "priority"),
+		}
+		if m.Does == "enqueue" {
+			m.Job = rapid.SampledFrom([]string{"a", "a", "b", ""}).Draw(t, "job")
+		}
+		s.Moves = append(s.Moves, m)
+	}
+	return s
+})
+
 // player plays a script on a database and on the model, and compares the two after each move.
 type player struct {
 	*world
@@ -382,8 +404,11 @@ func (p *player) history() []string {
 // there is one.
 func TestModel(t *testing.T) {
 	engine := sqliteEngine(t)
-	examples(t, 50, func(rt *rapid.T) {
+	examples(t, 40, func(rt *rapid.T) {
 		drawScript.Draw(rt, "script").play(newWorld(rt, engine(t)))
+	})
+	examples(t, 15, func(rt *rapid.T) {
+		drawBrakes.Draw(rt, "script").play(newWorld(rt, engine(t)))
 	})
 }
 
