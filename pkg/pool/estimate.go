@@ -122,12 +122,17 @@ func (s *scene) estimate(i int) Estimate {
 	case !late.when.After(s.now):
 	case late.leases > 0 && builds > 0:
 		basis = fmt.Sprintf("past durations of the same jobs (%d builds), and the ends of leases (%d) where there are none", builds, late.leases)
+	case late.leases > 0 && s.pool.OnExpiry == ExpiryQuarantine:
+		basis = "the ends of the leases, unless one is extended, or runs out, which breaks its nodes here; the jobs have no past here"
 	case late.leases > 0:
 		basis = "the ends of the leases, which is the latest unless one is extended; the jobs have no past here"
 	case builds > 0:
 		basis = fmt.Sprintf("past durations of the same jobs (%d builds)", builds)
 	default:
 		basis = "the time that the pool allows for cleaning, which is the latest"
+	}
+	if s.pool.Cleaning && late.when.After(s.now) && late.leases+builds > 0 {
+		basis += fmt.Sprintf(", and all of the %s that the pool allows for cleaning", formatDuration(seconds(s.pool.CleanLimitS)))
 	}
 	return Estimate{Known: true, P50: early.when, P90: maxTime(early.when, late.when), Basis: basis}
 }
@@ -158,19 +163,42 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 		return p, false
 	}
 	p.jobs = map[string]bool{}
-	freeAt, job := map[*nodeRow]time.Time{}, map[*nodeRow]string{}
+	busy, job := map[*nodeRow]time.Time{}, map[*nodeRow]string{} // until when builds of which job keep nodes
+	freeAt := map[*nodeRow]time.Time{}
+	cleaning := time.Duration(0) // after a build
+	if s.pool.Cleaning {
+		cleaning = seconds(s.pool.CleanLimitS)
+	}
+	hopeful := map[string]bool{} // what the nodes in service could ever fill, by request
+	var asked []Group            // up to the target
+	for _, q := range s.queue[:target+1] {
+		if _, known := hopeful[q.Request]; !known {
+			hopeful[q.Request] = s.could(q.groups, (*nodeRow).inService)
+			asked = append(asked, q.groups...)
+		}
+	}
 	for _, n := range s.nodes {
-		switch {
-		case !n.inService():
-		case n.Status == Allocated:
-			freeAt[n] = maxTime(s.buildEnd(n, of, &p), s.now)
+		free := s.now
+		switch n.Status {
+		case Allocated:
+			end, past := s.buildEnd(n, of)
+			switch {
+			case !suitsAny(n, asked): // nothing rests on it
+			case past:
+				p.jobs[*n.JobKey] = true
+			default:
+				p.leases++
+			}
+			busy[n] = maxTime(end, s.now)
 			if n.JobKey != nil {
 				job[n] = *n.JobKey
 			}
-		case n.Status == Dirty:
-			freeAt[n] = s.now.Add(seconds(s.pool.CleanLimitS))
-		default:
-			freeAt[n] = s.now
+			free = busy[n].Add(cleaning)
+		case Dirty:
+			free = maxTime(n.DirtyUntil.Time, s.now)
+		}
+		if n.inService() {
+			freeAt[n] = free
 		}
 	}
 	waiting := slices.Clone(s.queue[:target+1])
@@ -181,8 +209,8 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 		shares := s.shares()
 		if shares != nil {
 			shares.held = map[string]int{}
-			for n, free := range freeAt {
-				if free.After(now) {
+			for n, until := range busy {
+				if until.After(now) {
 					shares.held[job[n]]++
 				}
 			}
@@ -190,6 +218,9 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 		for _, q := range waiting {
 			want := countNodes(q.groups)
 			if hopeless[q.Request] && q != goal || !shares.allow(q.JobKey, want) {
+				if hopeful[q.Request] {
+					shares.keep(q.JobKey, want)
+				}
 				continue
 			}
 			m := matchAmong(q.groups, s.nodes, func(n *nodeRow) bool {
@@ -202,7 +233,7 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 				p.when = now
 				return p, true
 			}
-			if !granted && !s.could(q.groups, (*nodeRow).inService) {
+			if !granted && !hopeful[q.Request] {
 				continue // it holds nothing up
 			}
 			end := now
@@ -216,12 +247,14 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 				} else {
 					p.leases++
 				}
+			} else {
+				shares.keep(q.JobKey, want)
 			}
 			for _, nodes := range m.nodes {
 				for _, n := range nodes {
 					used[n] = true
 					if granted {
-						freeAt[n], job[n] = end, q.JobKey
+						busy[n], freeAt[n], job[n] = end, end.Add(cleaning), q.JobKey
 					}
 				}
 			}
@@ -232,9 +265,11 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 			return served
 		})
 		next := time.Time{}
-		for _, free := range freeAt {
-			if free.After(now) && (next.IsZero() || free.Before(next)) {
-				next = free
+		for _, moments := range []map[*nodeRow]time.Time{freeAt, busy} {
+			for _, at := range moments {
+				if at.After(now) && (next.IsZero() || at.Before(next)) {
+					next = at
+				}
 			}
 		}
 		if next.IsZero() {
@@ -248,18 +283,16 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 // buildEnd is when the build that holds a node may be expected to give it back: as long after its claim
 // as those past builds of its job took that took longer than it has by now. Where there are none, and
 // for a hold, it is the end of the lease, which is the latest.
-func (s *scene) buildEnd(n *nodeRow, of func(durations) time.Duration, p *played) time.Time {
+func (s *scene) buildEnd(n *nodeRow, of func(durations) time.Duration) (end time.Time, past bool) {
 	if n.JobKey != nil && !n.ClaimedAt.IsZero() && (n.HoldReason == nil || *n.HoldReason == "") {
 		if possible := s.past[*n.JobKey].beyond(s.now.Sub(n.ClaimedAt.Time)); len(possible) > 0 {
 			if end := n.ClaimedAt.Add(of(possible)); end.Before(n.ExpiresAt.Time) {
-				p.jobs[*n.JobKey] = true
-				return end
+				return end, true
 			}
 		}
 	}
-	p.leases++
 	if s.pool.OnExpiry == ExpiryAsk {
-		return n.ExpiresAt.Add(seconds(s.pool.GraceS))
+		return n.ExpiresAt.Add(seconds(s.pool.GraceS)), false
 	}
-	return n.ExpiresAt.Time
+	return n.ExpiresAt.Time, false
 }

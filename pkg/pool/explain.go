@@ -129,7 +129,7 @@ func (db *DB) scene(ctx context.Context, pool string, first int) (*scene, error)
 	}
 	p := found[0]
 	s := &scene{now: db.laterOf(db.machineClock(), p.Clock, p.LastNow), pool: &p.poolRow}
-	if err := db.list(ctx, &s.nodes, `SELECT `+nodeColumns+`, `+holderColumns+`, a.claimed_at, a.job_key FROM nodes n
+	if err := db.list(ctx, &s.nodes, `SELECT `+nodeColumns+`, `+holderColumns+`, a.claimed_at, a.job_key, n.dirty_until FROM nodes n
 		LEFT JOIN allocations a ON a.id = n.allocation_id WHERE n.pool = ?`+handOutOrder, pool); err != nil {
 		return nil, err
 	}

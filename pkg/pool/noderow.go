@@ -54,6 +54,7 @@ type nodeRow struct {
 	HoldReason    *string `db:"hold_reason"`
 	ClaimedAt     stamp   `db:"claimed_at"`
 	JobKey        *string `db:"job_key"`
+	DirtyUntil    stamp   `db:"dirty_until"`
 	InAllocation  int64   `db:"in_allocation"`
 	Group         string  `db:"group_name"`
 	GrantedGen    int64   `db:"granted_generation"`

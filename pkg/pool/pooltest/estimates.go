@@ -192,4 +192,44 @@ var estimateCases = []testCase{
 		held := w.hold(one("holder"))
 		w.near("p50", held.ExpiresAt.Add(time.Hour), w.whatIf(group("", 1)).Estimate.P50)
 	}},
+
+	{"an estimate counts the cleaning that comes after a build, and what is left of it where it began", func(w *world) {
+		w.policy("default", "cleaning=true", "clean_limit=2h", "lease=1h", "max_per_job_pct=50")
+		w.add("n", "m")
+		held := w.hold(one("holder", needs("name=n"), ofJob("nightly")))
+		e := w.whatIf(group("", 1, "name=n")).Estimate
+		w.near("p50", held.ExpiresAt.Add(2*time.Hour), e.P50)
+		w.equal("basis", "the ends of the leases, which is the latest unless one is extended; the jobs have no past here, and all of the 2h that the pool allows for cleaning", e.Basis)
+		// The job has its share back before its node is clean.
+		again, err := w.db.Explain(w.ctx, pool.ExplainRequest{Groups: []pool.Group{group("", 1)}, Job: "nightly"})
+		w.ok(err)
+		w.near("the job's next", held.ExpiresAt, again.Estimate.P50)
+		w.release("holder")
+		clean := w.clock.look().Add(2 * time.Hour)
+		w.clock.add(90 * time.Minute)
+		e = w.whatIf(group("", 1, "name=n")).Estimate
+		w.near("p50 of what is being cleaned", clean, e.P50)
+		w.equal("its basis", "the time that the pool allows for cleaning, which is the latest", e.Basis)
+	}},
+
+	{"an estimate tells that a lease that runs out breaks its nodes, where the policy is quarantine", func(w *world) {
+		w.policy("default", "on_expiry=quarantine", "lease=1h")
+		w.add("n")
+		held := w.hold(one("holder"))
+		e := w.whatIf(group("", 1)).Estimate
+		w.near("p50", held.ExpiresAt, e.P50)
+		w.equal("basis", "the ends of the leases, unless one is extended, or runs out, which breaks its nodes here; the jobs have no past here", e.Basis)
+	}},
+
+	{"an estimate rests on builds that hold what somebody waits for, and tells of no others", func(w *world) {
+		w.policy("default", "lease=10h")
+		w.add("n")
+		for i, minutes := range []int{10, 20, 30} {
+			w.ran(fmt.Sprint("past", i), "nightly", time.Duration(minutes)*time.Minute)
+		}
+		w.hold(one("holder", ofJob("nightly")))
+		w.addNode("gpu", having("gpu", "1"))
+		w.hold(one("other"))
+		w.equal("basis", "past durations of the same jobs (3 builds)", w.whatIf(group("", 1, "gpu:absent")).Estimate.Basis)
+	}},
 }
