@@ -343,26 +343,37 @@ func TestMatrixAgentLost(t *testing.T) {
 	})
 }
 
-// The report is a page that a browser shows as it is, whatever names are in it.
+// The report job publishes the page with its style sheet, and nothing of an earlier build's.
 func TestReport(t *testing.T) {
 	onEach(t, 2, func(t *testing.T, l *lab) {
 		s := l.scene(jenkinsURL)
 		s.ctl("allocate", "--owner", `<script>"&'`)
 		b := s.jenkins.Build("molteniron-report", nil)
 		s.wants(b, "SUCCESS", 0)
-		page, err := os.ReadFile(filepath.Join(b.Folder(), "htmlreports/MoltenIron pool/index.html"))
+		published := filepath.Join(b.Folder(), "htmlreports/MoltenIron pool")
+		page, err := os.ReadFile(filepath.Join(published, "index.html"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"<h2>Nodes</h2>", "node-1", "&lt;script&gt;\"&amp;'", "nobody waits", "node-added", `<a href="history.txt">`} {
+		for _, want := range []string{"<h3>Nodes</h3>", "node-1", "&lt;script&gt;&#34;&amp;&#39;", "Nobody waits", "node-added", `<link rel="stylesheet" href="style.css"/>`} {
 			if !strings.Contains(string(page), want) {
 				t.Errorf("the page does not show %s:\n%s", want, page)
 			}
 		}
-		for _, never := range []string{"<script", "<style", "style="} {
-			if strings.Contains(string(page), never) {
-				t.Errorf("the page has %s", never)
-			}
+		if _, err := os.Stat(filepath.Join(published, "style.css")); err != nil {
+			t.Error(err)
+		}
+		left, err := filepath.Glob(filepath.Join(s.base, "agents/care-1/workspace/molteniron-report/molteniron-report"))
+		if err != nil || len(left) != 1 {
+			t.Fatal(left, err)
+		}
+		if err := os.WriteFile(filepath.Join(left[0], "old.html"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b = s.jenkins.Build("molteniron-report", nil)
+		s.wants(b, "SUCCESS", 0)
+		if _, err := os.Stat(filepath.Join(b.Folder(), "htmlreports/MoltenIron pool/old.html")); !os.IsNotExist(err) {
+			t.Errorf("what an earlier build left is published: %v", err)
 		}
 		s.private()
 	})

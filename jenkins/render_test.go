@@ -259,7 +259,7 @@ func TestMinimal(t *testing.T) {
 		}),
 		"molteniron-report": job(func(j *executor.Job) {
 			j.Triggers = []string{"hudson.triggers.TimerTrigger H/15 * * * *"}
-			j.Builders = []executor.Shell{script(t, "shell/molteniron-report.sh")}
+			j.Builders = []executor.Shell{{Script: "#!/bin/sh -e\nrm -rf molteniron-report\nexec moltenironctl report molteniron-report \n"}}
 			j.Publishers = []executor.Publisher{{Report: &executor.Report{
 				Name: "MoltenIron pool", Dir: "molteniron-report", Files: []string{"index.html"}, KeepAll: true, LinkToLast: true,
 			}}}
@@ -322,6 +322,9 @@ func TestFull(t *testing.T) {
 		if diff := cmp.Diff(binding("molteniron-database-care"), j.Bindings); diff != "" {
 			t.Errorf("bindings of %s (-want +got):\n%s", name, diff)
 		}
+	}
+	if got := jobs["molteniron-report"].Builders[0].Script; !strings.HasSuffix(got, "\nexec moltenironctl report molteniron-report --since 30d\n") {
+		t.Errorf("the report job: %q", got)
 	}
 	if got := jobs["molteniron-tend"].Builders[0].Script; got != "#!/bin/sh -e\nexec moltenironctl tend --jenkins\n" {
 		t.Errorf("the tending job: %q", got)

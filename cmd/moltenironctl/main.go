@@ -81,7 +81,8 @@ what was lost. There is no server; every command talks straight to the database.
 	}
 	add("the pool and its nodes", a.initCommand(), a.importCommand(), a.exportCommand(), a.addCommand(), a.getCommand(), a.setCommand(),
 		a.removeCommand(), a.poolCommand())
-	add("who has what", a.statusCommand(), a.showCommand(), a.queueCommand(), a.explainCommand(), a.historyCommand())
+	add("who has what", a.statusCommand(), a.showCommand(), a.queueCommand(), a.explainCommand(), a.historyCommand(),
+		a.reportCommand())
 	add("by hand", a.allocateCommand(), a.extendCommand(), a.holdCommand(), a.releaseCommand())
 	add("care", a.tendCommand(), a.maintenanceCommand(), a.cleanCommand(), a.readyCommand(), a.recoverCommand())
 	root.AddCommand(a.versionCommand(), a.completionCommand())

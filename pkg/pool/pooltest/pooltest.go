@@ -58,6 +58,7 @@ var areas = []area{
 	{"holds", holdCases},
 	{"explain", explainCases},
 	{"estimates", estimateCases},
+	{"usage", usageCases},
 	{"recover", recoverCases},
 	{"history", historyCases},
 	{"large", largeCases},
