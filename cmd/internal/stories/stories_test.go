@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"log"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +47,13 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	if err := os.Setenv("PATH", bin+":"+os.Getenv("PATH")); err != nil {
+		log.Print(err)
+		return 1
+	}
+	// Stories mostly wait, for each other's processes or for a time that must pass: more of them at once keep
+	// both cores busy.
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
 		log.Print(err)
 		return 1
 	}
