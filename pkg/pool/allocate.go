@@ -65,7 +65,7 @@ func (db *DB) Allocate(ctx context.Context, r Request, o AllocateOptions) (*Allo
 		enter = func(ctx context.Context, k *ticket, _ time.Time) error { return db.takeUp(ctx, k, o.Ticket) }
 	}
 	a, err := db.allocate(ctx, k, enter, deadline, o)
-	if err != nil && (k.id != 0 || ctx.Err() != nil) {
+	if err != nil && (k.id != 0 || k.sent || ctx.Err() != nil) {
 		if undo := db.undo(ctx, k, err); undo != nil {
 			err = errors.Join(err, undo)
 		}
@@ -151,6 +151,7 @@ func (db *DB) endedError(k *ticket, own ownState) error {
 // the pool could never meet does.
 func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownState, err error) {
 	err = db.transact(ctx, func(t *tx) error {
+		own = ownState{} // what another try found is worth nothing, if that was not the one that was committed
 		var rows []struct {
 			poolRow
 			allocationRow
@@ -247,6 +248,13 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 		}
 		return t.walk(p, t.readyNodes(p.Name), nil, nil) // what was set aside for it is for who is behind
 	})
+	if err == nil && own.ID == 0 {
+		err = db.get(ctx, &own, `SELECT `+allocationColumns+` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
+			WHERE a.id = ? AND a.token = ?`, k.id, k.tokenKey)
+		if errors.Is(err, errNoRows) {
+			err = k.takenOver()
+		}
+	}
 	return own, err
 }
 

@@ -84,6 +84,7 @@ func checkOwner(owner, slot string) error {
 type ticket struct {
 	Request
 	id       int64
+	sent     bool // it may be in the database, whatever became of the try
 	token    secret.Text
 	tokenKey string
 	groups   string // stored form
@@ -104,7 +105,9 @@ var errOwnerBusy = errors.New("owner and slot are busy")
 
 // insert puts the ticket into the queue, in a transaction of its own and without the pool's lock.
 func (db *DB) insert(ctx context.Context, k *ticket) error {
+	place := k.queuedAt
 	err := db.transact(ctx, func(t *tx) error {
+		k.id = 0 // another try's, of which it is not known whether that was the one
 		p, err := t.readPool(k.Pool, k.Owner)
 		if err != nil {
 			return err
@@ -113,7 +116,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 			return closedError(k.Owner)
 		}
 		lease, priority := p.allows(k.Request)
-		queued := k.queuedAt
+		queued := place
 		if queued.IsZero() || queued.After(t.now) {
 			queued = at(t.now)
 		}
@@ -129,6 +132,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 		if k.id, err = result.LastInsertId(); err != nil {
 			return err
 		}
+		k.sent = true
 		if err := t.one(`INSERT INTO waiters (allocation_id, token, alive_until, detached, location) VALUES (?, ?, ?, ?, ?)`,
 			k.id, k.tokenKey, at(alive), k.detached, k.Where); err != nil {
 			return err
@@ -140,21 +144,22 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 		})
 		return nil
 	})
-	if err == nil {
-		return nil
-	}
-	if db.classify(err) != classDuplicate {
+	if err == nil && k.id != 0 || err != nil && db.classify(err) != classDuplicate {
 		return err
 	}
-	// The key that clashed is the owner's, or the token's when a lost reply hid that the ticket is in.
-	var id int64
-	if err := db.get(ctx, &id, `SELECT id FROM allocations WHERE token = ?`, k.tokenKey); err == nil {
-		k.id = id
-		return nil
-	} else if !errors.Is(err, sql.ErrNoRows) {
+	// It is in by a try whose reply was lost. Or the key that clashed is the owner's, and not the token's.
+	var in struct {
+		ID       int64 `db:"id"`
+		QueuedAt stamp `db:"queued_at"`
+	}
+	switch err := db.get(ctx, &in, `SELECT id, queued_at FROM allocations WHERE token = ?`, k.tokenKey); {
+	case errors.Is(err, sql.ErrNoRows):
+		return errOwnerBusy
+	case err != nil:
 		return err
 	}
-	return errOwnerBusy
+	k.id, k.queuedAt = in.ID, in.QueuedAt
+	return nil
 }
 
 // jobKey stands for a job's name in an index.

@@ -72,8 +72,9 @@ func (e *commitError) Unwrap() error { return e.err }
 
 // transact runs fn in a transaction and commits, and repeats the whole when the database asks for it.
 // fn has no effect outside but on variables of its caller, and sets these only after lock or readClock:
-// the two end a try whose predecessor was committed after all, which leaves the variables as that one
-// set them.
+// the two end a try of which a predecessor was committed after all. That leaves the variables as the last try
+// set them which came so far, and on a cluster that need not be the one that was committed: where it matters, fn
+// forgets them first, and the caller reads them anew.
 func (db *DB) transact(ctx context.Context, fn func(*tx) error) error {
 	operation := newID()
 	return db.retry(ctx, defaultPatience, func(uncertain bool) error {

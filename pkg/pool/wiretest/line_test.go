@@ -55,6 +55,7 @@ type line struct {
 	packet int // seen since arm
 	hit    bool
 	open   map[net.Conn]bool
+	looker func(p *pair, fromClient bool, packet []byte) (pass bool)
 
 	errors chan uint16 // the numbers of the server's own errors
 }
@@ -93,6 +94,13 @@ func (n *line) arm(f *fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fault, n.packet, n.hit = f, 0, false
+}
+
+// look has each packet shown to fn before anything else, which may change it, hold it, or keep it.
+func (n *line) look(fn func(p *pair, fromClient bool, packet []byte) (pass bool)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.looker = fn
 }
 
 // disarm ends all faults, and tells how many packets (with a code: commands) there were and whether the
@@ -186,6 +194,12 @@ func (n *line) pass(p *pair, fromClient bool) {
 			if packet[4] == 0xff && len(packet) > 6 {
 				n.errors <- binary.LittleEndian.Uint16(packet[5:])
 			}
+		}
+		n.mu.Lock()
+		looker := n.looker
+		n.mu.Unlock()
+		if looker != nil && !looker(p, fromClient, packet) {
+			continue
 		}
 		f := n.next(fromClient, packet)
 		if f != nil && f.code != 0 {
