@@ -37,8 +37,8 @@ type Options struct {
 	TLS      TLSOptions    //
 	Key      *secret.Key   // seals BMC passwords at rest; nil stores them plain and cannot read sealed ones
 	Actor    string        // kept with each event: who does this, with what, from where
-	Logger   *slog.Logger  // warnings and retries; nil discards them
-	Patience time.Duration // how long a database that does not answer is tried; 0 is 5 s to open, 30 s for an operation
+	Logger   *slog.Logger  // warnings, and each repetition at the debug level; nil discards them
+	Patience time.Duration // how long a database that does not answer is tried; 0 is 5 s to open, 30 s for an operation; who waits in the queue tries for as long as the wait
 	// Clock replaces the database's clock, for tests that move time.
 	Clock func() time.Time
 }
@@ -54,6 +54,7 @@ type DB struct {
 	actor     string
 	logger    *slog.Logger
 	patience  time.Duration
+	awaits    time.Time // until then a database that is away is tried, whatever the patience: somebody waits
 	clock     func() time.Time
 }
 
@@ -72,6 +73,9 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	version, err := db.schema(ctx)
 	if err == nil {
 		err = db.checkSchema(version)
+	}
+	if err == nil && len(u.Hosts) > 1 && db.connector.facts.cluster == "" {
+		err = fail(ErrSchema, "database %s has not noted which cluster it belongs to, as one that came from a single server; mend it with: moltenironctl init", u)
 	}
 	if err != nil {
 		_ = db.Close()

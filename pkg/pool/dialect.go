@@ -73,7 +73,7 @@ func classifyMySQL(err error) class {
 		case 1040, 1203, 1226: // too many connections: of the server, of the account
 			return classCrowded
 		case 1047, // WSREP has not yet prepared node
-			1290, 1792, 1836, // read-only
+			errReadOnlyHost, 1792, 1836, // read-only
 			1053, 1927, 3169: // server shutdown, connection killed
 			return classHost
 		case 1062, 1586:
@@ -88,6 +88,15 @@ func classifyMySQL(err error) class {
 		return classOther
 	}
 	return classifyConnection(err)
+}
+
+// errReadOnlyHost is what a server answers to a write while it is read-only, as after a failover.
+const errReadOnlyHost = 1290
+
+// readOnlyHost: that a host is read-only is all that is wrong with it.
+func readOnlyHost(err error) bool {
+	var my *mysql.MySQLError
+	return errors.As(err, &my) && (my.Number == errReadOnlyHost || my.Number == 1792 || my.Number == 1836)
 }
 
 func classifyConnection(err error) class {

@@ -34,8 +34,9 @@ var errRepeated = errors.New("this operation was committed by an earlier try")
 var errMoved = errors.New("a row changed under a guarded write")
 
 // retry runs fn until it succeeds, fails for good, the context ends or patience is over since the first
-// failure. fn is told whether an earlier try may have been committed. What is returned is an Error for
-// people, except that errors of this package pass as they are.
+// failure. A database that is away is tried for longer where somebody waits (db.awaits). fn is told whether an
+// earlier try may have been committed. What is returned is an Error for people, except that errors of this
+// package pass as they are.
 func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncertain bool) error) error {
 	if db.patience > 0 {
 		patience = db.patience
@@ -52,8 +53,10 @@ func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncerta
 			return db.ended(ctx, err)
 		}
 		class := db.classify(err)
+		away := true
 		switch class {
 		case classRetry:
+			away = false
 		case classCrowded:
 			patience = max(patience, crowdPatience)
 		case classLost, classHost:
@@ -67,9 +70,11 @@ func (db *DB) retry(ctx context.Context, patience time.Duration, fn func(uncerta
 			begun = time.Now()
 		}
 		pause := time.Duration((0.5 + rand.Float64()) * float64(pause)) //nolint:gosec // jitter is no secret
-		if time.Since(begun)+pause > patience && (lost == 0 || lost >= leastTries) {
+		over := time.Since(begun)+pause > patience && (lost == 0 || lost >= leastTries)
+		if over && !(away && time.Now().Add(pause).Before(db.awaits)) {
 			return db.failure(class, err)
 		}
+		db.logger.Debug("trying again", "error", err)
 		if !told && pause > maxPause/2 {
 			told = true
 			db.logger.Warn("the database does not answer as it should; trying on", "database", db.url.String(), "error", err)
@@ -147,6 +152,9 @@ func (db *DB) failure(class class, err error) error {
 	case classCrowded:
 		return fail(ErrUnreachable, "database %s has too many connections (raise max_connections): %w", db.url, err)
 	case classHost, classLost:
+		if readOnlyHost(err) {
+			return fail(ErrUnreachable, "database %s is read-only: %w", db.url, err)
+		}
 		if db.connector == nil {
 			if trouble := sqliteTrouble(db.url.Path); trouble != "" {
 				return fail(ErrUnreachable, "database %s %s: %w", db.url, trouble, err)

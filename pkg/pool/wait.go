@@ -45,8 +45,12 @@ type pollRow struct {
 }
 
 // wait looks at the own row until it no longer waits or the deadline has come, keeps the heartbeat, and
-// moves the queue itself when time alone has changed something.
+// moves the queue itself when time alone has changed something. A database that goes away is waited for like
+// a node: whoever lives when it is back has the old place.
 func (db *DB) wait(ctx context.Context, k *ticket, deadline time.Time, o AllocateOptions) (ownState, error) {
+	waiting := *db
+	waiting.awaits = deadline
+	db = &waiting
 	var version int64 = -1
 	var pace pace
 	first := true
