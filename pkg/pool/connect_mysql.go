@@ -32,6 +32,9 @@ const (
 	ioTimeout = 25 * time.Second
 	// hostPenalty is how long a host that failed comes after the others.
 	hostPenalty = 30 * time.Second
+	// greetingTimeout is what one of several hosts has for letting us in: a frozen one takes connections and never
+	// says a word, and each hook is a process that has to find that out anew.
+	greetingTimeout = 5 * time.Second
 )
 
 // TLSOptions say how a connection to MySQL is protected.
@@ -108,6 +111,7 @@ type mysqlConnector struct {
 // serverFacts are what the first statement of a connection tells.
 type serverFacts struct {
 	galera        bool
+	readOnly      bool
 	version       int64  // of the schema, 0 when absent
 	cluster       string // the cluster's UUID as init kept it, "" when none
 	serverCluster string // the UUID of the cluster that the server belongs to
@@ -200,11 +204,18 @@ func (c *mysqlConnector) connectHost(ctx context.Context, i int) (driver.Conn, e
 	if err != nil {
 		return nil, fail(ErrInvalid, "database %s: %w", c.url, err)
 	}
-	conn, err := connector.Connect(ctx)
-	if err != nil {
+	greeting, cancel := ctx, context.CancelFunc(func() {})
+	if len(c.hosts) > 1 {
+		greeting, cancel = context.WithTimeout(ctx, greetingTimeout)
+	}
+	conn, err := connector.Connect(greeting)
+	cancel()
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("no answer within %s: %w", greetingTimeout, err)
+	} else if err != nil {
 		return nil, err
 	}
-	if err := c.prepare(ctx, conn); err != nil {
+	if err := c.prepare(ctx, conn, c.hosts[i].name); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -272,9 +283,10 @@ func (c *mysqlConnector) leave() {
 // prepare asks a fresh connection what it is connected to, in one statement that reads one of our
 // tables: SELECT 1 proves nothing on Galera. On one host that is asked once; of several each
 // connection is, because another server may answer each time.
-func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn) error {
+func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn, name string) error {
 	c.mu.Lock()
 	facts, known := c.facts, c.checked && len(c.hosts) == 1
+	before := c.facts.serverCluster // of the host that was in use before, if there was one
 	c.mu.Unlock()
 	var err error
 	if known {
@@ -301,11 +313,18 @@ func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn) error {
 		return nil
 	}
 	if len(c.hosts) > 1 {
+		one := c.url
+		one.Hosts = []string{name}
 		switch {
 		case !facts.galera:
-			return fail(ErrInvalid, "database %s names several hosts, but this one is no Galera cluster host: separate servers are separate pools", c.url)
+			return fail(ErrInvalid, "database %s names several hosts, but %s is no Galera cluster host: separate servers are separate pools; name one of them", c.url, name)
+		case before != "" && facts.serverCluster != before:
+			return fail(ErrInvalid, "database %s: host %s belongs to cluster %s, the host before it to cluster %s; correct the URL", c.url, name, facts.serverCluster, before)
 		case facts.cluster != "" && facts.serverCluster != facts.cluster:
-			return fail(ErrInvalid, "database %s: this host belongs to cluster %s, the pool to cluster %s; correct the URL", c.url, facts.serverCluster, facts.cluster)
+			return fail(ErrInvalid, "database %s: host %s belongs to cluster %s, the pool to cluster %s; correct the URL, or where a backup was restored "+
+				"to this cluster type: moltenironctl recover --database %s", c.url, name, facts.serverCluster, facts.cluster, one)
+		case facts.readOnly: // as it would answer to the first write
+			return &mysql.MySQLError{Number: errReadOnlyHost, Message: "the host is read-only"}
 		}
 	}
 	if c.warn && c.logger != nil {
@@ -333,17 +352,17 @@ func askServer(ctx context.Context, conn driver.Conn, hasDatabase bool) (serverF
 		row, err = rawRow(ctx, conn, sessionSettings+"; SELECT "+what)
 		return append(row, "", ""), err
 	}
-	row, err := ask("@@wsrep_on")
+	row, err := ask("@@wsrep_on, @@read_only")
 	var my *mysql.MySQLError
 	if errors.As(err, &my) && my.Number == 1193 { // MySQL has no such variable
-		row, err = ask("0")
+		row, err = ask("0, @@read_only")
 	}
 	if err != nil {
 		return facts, err
 	}
-	facts.galera = row[0] == "1"
-	facts.version, _ = strconv.ParseInt(row[1], 10, 64)
-	facts.cluster = row[2]
+	facts.galera, facts.readOnly = row[0] == "1", row[1] == "1"
+	facts.version, _ = strconv.ParseInt(row[2], 10, 64)
+	facts.cluster = row[3]
 	if facts.galera {
 		status, err := rawRow(ctx, conn, "SHOW STATUS LIKE 'wsrep_cluster_state_uuid'")
 		if err != nil {

@@ -42,6 +42,10 @@ func Init(ctx context.Context, rawURL string, o Options) (InitResult, error) {
 		if u.Database == "" {
 			return result, fail(ErrInvalid, "database %s names no database; write mysql://USER@HOST/molteniron", u)
 		}
+		// Before anything is written: it must not be written into one of two clusters.
+		if result.Warnings, err = checkHosts(ctx, u, o); err != nil {
+			return result, err
+		}
 		result.Created, err = createDatabase(ctx, u, o)
 	}
 	if err != nil {
@@ -77,7 +81,6 @@ func Init(ctx context.Context, rawURL string, o Options) (InitResult, error) {
 		}
 		return result, err
 	}
-	result.Warnings = checkHosts(ctx, u, o)
 	return result, nil
 }
 

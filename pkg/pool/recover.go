@@ -23,8 +23,8 @@ type RecoverResult struct {
 // copy was put in its place. Nobody knows what the builds did since. So all pools are paused, each node
 // that was free then is broken and suspect until `ready` says that somebody looked at it, held nodes stay
 // with their owners until these give them back or their leases end, and ids and generations jump forward
-// by a million, so that none that was given out since the backup comes a second time. On SQLite the file
-// counts as made on this machine from now on. Running it again does the same again.
+// by a million, so that none that was given out since the backup comes a second time. From now on the pool
+// belongs to the cluster, and an SQLite file to the machine, where it is. Running it again does the same again.
 func (db *DB) Recover(ctx context.Context) (RecoverResult, error) {
 	var result RecoverResult
 	var names []string
@@ -83,6 +83,11 @@ func (db *DB) Recover(ctx context.Context) (RecoverResult, error) {
 		}
 		if err := t.jumpIDs(); err != nil {
 			return err
+		}
+		if db.connector != nil { // it may have been another's
+			if err := t.setMeta(metaCluster, db.connector.serverCluster()); err != nil {
+				return err
+			}
 		}
 		return t.setMeta(metaMachine, db.machineHere())
 	})

@@ -59,7 +59,7 @@ func TestServerErrorsThatStay(t *testing.T) {
 		{fault{code: 1020, text: "record has changed"}, pool.ErrUnreachable, "too many conflicts"},
 		{fault{code: 1180, text: "error during commit", on: "COMMIT"}, pool.ErrUnreachable, "too many conflicts"},
 		{fault{code: 1047, text: "WSREP has not yet prepared node"}, pool.ErrUnreachable, "does not answer"},
-		{fault{code: 1290, text: "read-only"}, pool.ErrUnreachable, "does not answer"},
+		{fault{code: 1290, text: "read-only"}, pool.ErrUnreachable, "is read-only"},
 		{fault{code: 1114, text: "the table is full"}, pool.ErrUnreachable, "is full"},
 		{fault{code: 1021, text: "disk full"}, pool.ErrUnreachable, "is full"},
 		{fault{code: 1142, text: "command denied"}, pool.ErrInvalid, "init --grants"},
