@@ -1,13 +1,9 @@
 package pool_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -15,25 +11,24 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
-// The size of a soak, and how many times servers are killed at least.
+// The size of a soak. A chapter has each fault once; after it all that was seen is checked, so that a soak of many
+// hours needs no more memory than one of minutes, and none of its history is too long to be checked.
 const (
-	soakClients = 32
-	soakNodes   = 50
-	soakKills   = 2
+	soakClients  = 32
+	soakNodes    = 50
+	soakChapters = 2 // at least
+	soakVictims  = 4 // clients that are killed, or frozen, at once
 )
 
-// soakEnv sets how long the servers are killed and brought back (make soak); without it as long as the least
-// number of kills takes. soakClientEnv makes a copy of the test binary a client.
+// soakEnv sets how long the faults go on (make soak); without it as long as the least number of chapters takes.
+// soakClientEnv makes a copy of the test binary a client.
 const (
 	soakEnv       = "MOLTENIRON_SOAK"
 	soakClientEnv = "MOLTENIRON_SOAK_CLIENT"
@@ -56,51 +51,77 @@ func TestMain(m *testing.M) {
 }
 
 // TestSoakGalera kills the hosts of a cluster one after the other, the first in the URL included, and has
-// them rejoin, while client processes go on: what they saw is a history of single holders, and whatever was
-// acknowledged is there.
+// them rejoin; in a long run it freezes them too.
 func TestSoakGalera(t *testing.T) {
-	host := 0
-	soak(t, "galera", func(dir string) []func() {
-		host = host%3 + 1
-		n := fmt.Sprint(host)
-		return []func(){
-			func() { script(t, "galera", "kill", dir, n) },
-			func() { script(t, "galera", "rejoin", dir, n) },
-		}
-	})
-}
-
-// TestSoakMariaDB kills the one server, as a power cut would, and starts it again.
-func TestSoakMariaDB(t *testing.T) {
-	soak(t, "mariadb", func(dir string) []func() {
-		return []func(){func() {
-			script(t, "mariadb", "kill", dir)
-			script(t, "mariadb", "start", dir)
-		}}
-	}, "--durable")
-}
-
-// script runs one of the project's scripts and gives what it prints.
-func script(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(filepath.Join("../../scripts", name), args...) //nolint:gosec // our own
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("scripts/%s %s: %v\n%s", name, strings.Join(args, " "), err, stderr.String())
+	s := newSoak(t, "galera")
+	killed, frozen := 0, 0
+	next := func(n *int) string { *n = *n%3 + 1; return fmt.Sprint(*n) }
+	s.faults["hosts killed"] = func() {
+		n := next(&killed)
+		s.script("kill", s.dir, n)
+		s.goesOn()
+		s.script("rejoin", s.dir, n)
 	}
-	return strings.TrimSpace(string(out))
+	if s.length > 0 {
+		s.faults["hosts frozen"] = func() {
+			n := next(&frozen)
+			s.script("freeze", s.dir, n)
+			s.goesOn()
+			s.script("rejoin", s.dir, n)
+		}
+	}
+	s.run()
 }
 
-func soak(t *testing.T, server string, fault func(dir string) []func(), options ...string) {
+// TestSoakMariaDB kills the one server, as a power cut would, and starts it again; in a long run it freezes it too.
+func TestSoakMariaDB(t *testing.T) {
+	s := newSoak(t, "mariadb", "--durable")
+	s.faults["servers killed"] = func() {
+		s.script("kill", s.dir)
+		s.script("start", s.dir)
+	}
+	if s.length > 0 {
+		s.faults["servers frozen"] = func() {
+			text, err := os.ReadFile(filepath.Join(s.dir, "pid"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.freeze(20*time.Second, pid)
+		}
+	}
+	s.run()
+}
+
+// soak is one run: client processes that allocate, wait, extend and release on a server of its own, by lines of its
+// own, while faults of all kinds happen.
+type soak struct {
+	t       *testing.T
+	server  string // which script starts it
+	dir     string
+	url     string // of the server itself, by no line of ours
+	length  time.Duration
+	db      *pool.DB
+	lines   []*wire // to each host
+	crew    *soakCrew
+	faults  map[string]func()
+	counts  map[string]int // how often each happened
+	chapter int
+	cut     time.Time // all that the chapters before saw is older
+	tally   soakTally
+}
+
+func newSoak(t *testing.T, server string, options ...string) *soak {
+	s := &soak{t: t, server: server, counts: map[string]int{}}
 	if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") != "1" && os.Getenv(soakEnv) == "" {
 		t.Skip("it takes servers of its own; run: make soak")
 	}
-	length := time.Duration(0)
 	if v := os.Getenv(soakEnv); v != "" {
 		var err error
-		if length, err = time.ParseDuration(v); err != nil {
+		if s.length, err = time.ParseDuration(v); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,337 +133,180 @@ func soak(t *testing.T, server string, fault func(dir string) []func(), options 
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // a cluster refuses to run as root, and must get at its folder below
 		t.Fatal(err)
 	}
-	dir = filepath.Join(dir, server)
-	t.Cleanup(func() { script(t, server, "stop", dir) })
-	url := script(t, server, append([]string{"start", dir}, options...)...) + "soak"
+	s.dir = filepath.Join(dir, server)
+	t.Cleanup(func() { s.script("stop", s.dir) })
+	s.url = s.script(append([]string{"start", s.dir}, options...)...) + "soak"
 
 	ctx := t.Context()
-	if _, err := pool.Init(ctx, url, pool.Options{Actor: "soak"}); err != nil {
+	if _, err := pool.Init(ctx, s.url, pool.Options{Actor: "soak"}); err != nil {
 		t.Fatal(err)
 	}
-	db, err := pool.Open(ctx, url, pool.Options{Actor: "soak", Patience: 2 * time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	s.db = s.open(nil)
 	var specs []pool.NodeSpec
 	for i := range soakNodes {
 		specs = append(specs, pool.NodeSpec{Name: fmt.Sprintf("n%02d", i), BMC: pool.BMC{Address: fmt.Sprintf("192.0.2.%d", i+1)}})
 	}
-	if err := db.AddNodes(ctx, specs); err != nil {
+	if err := s.db.AddNodes(ctx, specs); err != nil {
 		t.Fatal(err)
 	}
-
-	crew := startSoakClients(t, url)
-	kills := 0
-	crew.await(t, soakClients)
-	small := crew.size(t)
-	for begin := time.Now(); kills < soakKills || time.Since(begin) < length; kills++ {
-		for _, do := range fault(dir) {
-			before := crew.count()
-			do()
-			// Work goes on, whatever was done: that is how long it stays so.
-			crew.await(t, before+soakClients)
-		}
-	}
-	// A client that leaked a connection or an allocation's memory at each failure would have grown by now.
-	big := crew.size(t)
-	t.Logf("descriptors of all clients %d, then %d; memory %d MiB, then %d MiB", small.descriptors, big.descriptors, small.mib, big.mib)
-	if big.descriptors > 2*small.descriptors || big.mib > 2*small.mib {
-		t.Errorf("the clients grew: %+v, then %+v", small, big)
-	}
-	lines := crew.end(t)
-	report(t, ctx, db, url, lines, kills)
-}
-
-// soakLine is what a client says of one operation when it has returned. Times are the machine's, in
-// nanoseconds: all clients run on it.
-type soakLine struct {
-	Client       int
-	Call, Return int64
-	What         string
-	ID           int64
-	Nodes        []string
-	Short        bool
-	Out          linearOutput // done, lost or unknown
-	Error        string
-}
-
-// soakClient allocates, extends and releases until its stdin ends.
-func soakClient(config string) error {
-	var id int
-	var url string
-	if _, err := fmt.Sscanf(config, "%d %s", &id, &url); err != nil {
-		return err
-	}
-	ctx := context.Background()
-	// Patience outlasts the failure of a host on a busy machine.
-	db, err := pool.Open(ctx, url, pool.Options{Actor: fmt.Sprintf("client %d", id), Patience: time.Minute})
+	u, err := pool.ParseURL(s.url)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	defer db.Close()
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		_, _ = bufio.NewReader(os.Stdin).ReadByte()
-	}()
-	r := rand.New(rand.NewPCG(uint64(id), uint64(time.Now().UnixNano()))) //nolint:gosec // no secret
-	out := json.NewEncoder(os.Stdout)
-	for round := 0; ; round++ {
-		select {
-		case <-asked:
-			return nil
-		default:
-		}
-		c := soakBuild{ctx, db, out, id}
-		if err := c.run(r, round); err != nil {
-			return err
-		}
+	for i, host := range u.Hosts {
+		w := newWire(t, "127.0.0.1:0", host)
+		s.lines = append(s.lines, w)
+		u.Hosts[i] = w.address()
 	}
-}
-
-type soakBuild struct {
-	ctx context.Context
-	db  *pool.DB
-	out *json.Encoder
-	id  int
-}
-
-// say tells what came of an operation; what is neither done nor lost is unknown.
-func (c soakBuild) say(what string, called time.Time, a *pool.Allocation, short bool, err error) error {
-	l := soakLine{Client: c.id, Call: called.UnixNano(), Return: time.Now().UnixNano(), What: what, Short: short, Out: "done"}
-	if a != nil {
-		l.ID, l.Nodes = a.ID, a.NodeNames()
-	}
-	var taken *pool.TakenBackError
-	switch {
-	case errors.As(err, &taken):
-		l.Out = "lost"
-	case err != nil:
-		l.Out, l.Error = "unknown", err.Error()
-	}
-	return c.out.Encode(l)
-}
-
-func (c soakBuild) run(r *rand.Rand, round int) error {
-	request := pool.Request{
-		Owner: fmt.Sprintf("client %d round %d", c.id, round), Groups: []pool.Group{{Count: 1 + r.IntN(3)}}, Lease: 24 * time.Hour,
-		Labels: map[string]string{"JOB_NAME": fmt.Sprintf("job %d", c.id%5)},
-	}
-	short := r.IntN(4) == 0
-	if short {
-		request.Lease = 2 * time.Second
-	}
-	called := time.Now()
-	a, err := c.db.Allocate(c.ctx, request, pool.AllocateOptions{Wait: 30 * time.Second})
-	if errors.Is(err, pool.ErrNoNode) {
-		return nil
-	}
-	if err := c.say("allocate", called, a, short, err); a == nil {
-		return err // nothing is known of it; if it was granted, its heartbeat lapses
-	}
-	if _, err := c.db.Claim(c.ctx, a.Token); err != nil {
-		if errors.Is(err, pool.ErrConflict) {
-			return nil // too late, because the database was away: it has lapsed, or its short lease is over
-		}
-		_ = c.say("claim", called, a, short, err)
-	}
-	if r.IntN(4) == 0 {
-		called = time.Now()
-		_, err := c.db.Extend(c.ctx, pool.ExtendRequest{Token: a.Token, Lease: 23*time.Hour + 30*time.Minute})
-		if err := c.say("extend", called, a, false, err); err != nil {
-			return err
-		}
-	}
-	called = time.Now()
-	_, err = c.db.Release(c.ctx, pool.ReleaseRequest{Token: a.Token})
-	return c.say("release", called, a, false, err)
-}
-
-// soakCrew are the client processes and what they have said.
-type soakCrew struct {
-	cmds   []*exec.Cmd
-	stdins []interface{ Close() error }
-	read   sync.WaitGroup
-	mu     sync.Mutex
-	lines  []soakLine
-}
-
-func startSoakClients(t *testing.T, url string) *soakCrew {
-	c := &soakCrew{}
-	for i := range soakClients {
-		cmd := exec.Command(os.Args[0]) //nolint:gosec // this program
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", soakClientEnv, i, url))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		cmd.Stderr = os.Stderr
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill() })
-		c.cmds, c.stdins = append(c.cmds, cmd), append(c.stdins, stdin)
-		c.read.Go(func() {
-			for in := json.NewDecoder(out); ; {
-				var l soakLine
-				if in.Decode(&l) != nil {
-					return
-				}
-				c.mu.Lock()
-				c.lines = append(c.lines, l)
-				c.mu.Unlock()
+	s.crew = newSoakCrew(t, u)
+	s.faults = map[string]func(){
+		"lines cut": func() {
+			for _, w := range s.lines {
+				w.cut()
 			}
-		})
-	}
-	return c
-}
-
-func (c *soakCrew) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.lines)
-}
-
-// await waits until the clients have done so many operations in all.
-func (c *soakCrew) await(t *testing.T, want int) {
-	t.Helper()
-	for limit := time.Now().Add(3 * time.Minute); c.count() < want; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("within three minutes the clients came to %d operations, not to %d", c.count(), want)
-		}
-	}
-}
-
-// soakSize is what all clients together use.
-type soakSize struct{ descriptors, mib int }
-
-func (c *soakCrew) size(t *testing.T) soakSize {
-	t.Helper()
-	var s soakSize
-	for _, cmd := range c.cmds {
-		proc := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
-		descriptors, err := os.ReadDir(proc + "fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.descriptors += len(descriptors)
-		statm, err := os.ReadFile(proc + "statm") // in pages: total, resident, …
-		if err != nil {
-			t.Fatal(err)
-		}
-		var total, resident int
-		if _, err := fmt.Sscan(string(statm), &total, &resident); err != nil {
-			t.Fatal(err)
-		}
-		s.mib += resident * os.Getpagesize() >> 20
+		},
+		"lines silent": func() {
+			for _, w := range s.lines {
+				defer w.hush()()
+			}
+			time.Sleep(2 * time.Second) // that long is what is tested
+		},
+		"clients killed": s.killClients,
+		"clients frozen": s.freezeClients,
 	}
 	return s
 }
 
-func (c *soakCrew) end(t *testing.T) []soakLine {
-	t.Helper()
-	for _, in := range c.stdins {
-		_ = in.Close()
+// script runs the project's script for the server and gives what it prints.
+func (s *soak) script(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(filepath.Join("../../scripts", s.server), args...) //nolint:gosec // our own
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("scripts/%s %s: %v\n%s", s.server, strings.Join(args, " "), err, stderr.String())
 	}
-	c.read.Wait()
-	for i, cmd := range c.cmds {
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("client %d: %v", i, err)
-		}
-	}
-	return c.lines
+	return strings.TrimSpace(string(out))
 }
 
-// report checks what was seen and prints the figures.
-func report(t *testing.T, ctx context.Context, db *pool.DB, url string, lines []soakLine, kills int) {
-	var history []porcupine.Operation
-	allocated, unknown, stall := 0, 0, time.Duration(0)
-	begin, last := int64(math.MaxInt64), int64(0)
-	for _, l := range lines {
-		begin, last = min(begin, l.Call), max(last, l.Return)
-	}
-	state := map[int64]pool.State{}
-	list, err := db.Allocations(ctx, pool.AllocationFilter{})
+// open gives a handle that no line of ours spoils.
+func (s *soak) open(clock func() time.Time) *pool.DB {
+	s.t.Helper()
+	db, err := pool.Open(s.t.Context(), s.url, pool.Options{Actor: "soak", Patience: 2 * time.Minute, Clock: clock})
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// freeze stops processes for a while.
+func (s *soak) freeze(long time.Duration, pids ...int) {
+	s.t.Helper()
+	all := func(signal syscall.Signal) {
+		for _, pid := range pids {
+			if err := syscall.Kill(pid, signal); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	all(syscall.SIGSTOP)
+	time.Sleep(long) // that long is what is tested
+	all(syscall.SIGCONT)
+}
+
+// freezeClients freezes some, in a long run also for longer than a server keeps their sessions.
+func (s *soak) freezeClients() {
+	long := 2 * time.Second
+	if s.length > 0 {
+		long = time.Duration(1+rand.IntN(20)) * time.Second
+	}
+	var pids []int
+	members := s.crew.pick(soakVictims)
+	for _, m := range members {
+		pids = append(pids, m.cmd.Process.Pid)
+	}
+	from := time.Now().UnixNano()
+	s.freeze(long, pids...)
+	for _, m := range members {
+		m.frozen = append(m.frozen, soakSpell{from, time.Now().UnixNano()})
+	}
+}
+
+// killClients kills some and starts others in their place. What the dead had is taken back by who knows that they are
+// dead, as tend does that asks Jenkins.
+func (s *soak) killClients() {
+	for _, m := range s.crew.pick(soakVictims) {
+		s.crew.kill(m)
+		s.endGone(m.name() + " ")
+		s.crew.start(m.id, m.life+1)
+	}
+}
+
+// endGone ends what the owners have whose names begin so.
+func (s *soak) endGone(prefix string) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	list, err := s.db.Allocations(ctx, pool.AllocationFilter{States: []pool.State{pool.Waiting, pool.Granted, pool.Claimed}})
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	for _, a := range list {
-		state[a.ID] = a.State
-	}
-	for _, l := range lines {
-		if l.What == "allocate" {
-			allocated++
-		} else {
-			stall = max(stall, time.Duration(l.Return-l.Call)) // no operation but allocate waits for anybody
+		if !strings.HasPrefix(a.Owner, prefix) {
+			continue
 		}
-		if l.Out == "unknown" {
-			unknown++
-			if unknown <= 5 {
-				t.Logf("client %d: %s: %s", l.Client, l.What, l.Error)
-			}
-			l.Return = last + 1 // it may happen at any time
-		}
-		if l.ID != 0 && l.Out == "done" && (state[l.ID] == "" || l.What == "release" && state[l.ID] != pool.Ended) {
-			t.Errorf("client %d was told %q of allocation %d, which is %q", l.Client, l.What, l.ID, state[l.ID])
-		}
-		for _, node := range l.Nodes {
-			history = append(history, porcupine.Operation{
-				ClientId: l.Client, Input: linearInput{node: node, what: l.What, id: l.ID, short: l.Short}, Output: l.Out,
-				Call: l.Call - begin, Return: l.Return - begin,
-			})
+		if _, err := s.db.EndGone(ctx, pool.GoneBuild{Allocation: a.ID, Owner: a.Owner, Reason: "its client is dead"}); err != nil {
+			s.t.Fatal(err)
 		}
 	}
-	took := time.Duration(last - begin)
-	t.Logf("%d allocations in %s (%.0f an hour), %d kills survived, %d operations of unknown outcome, longest stall %s",
-		allocated, took.Round(time.Second), float64(allocated)/took.Hours(), kills, unknown, stall.Round(time.Millisecond))
-	switch porcupine.CheckOperationsTimeout(linearModel.ToModel(), history, linearLimit) {
-	case porcupine.Ok:
-	case porcupine.Unknown:
-		t.Logf("the history of %d operations could not be checked within %s", len(history), linearLimit)
-	default:
-		t.Errorf("the history of %d operations is not linearizable", len(history))
-	}
+}
 
-	events, err := db.Events(ctx, pool.EventFilter{})
-	if err != nil {
-		t.Fatal(err)
+// goesOn waits until the clients have done as many operations more as there are clients.
+func (s *soak) goesOn() { s.crew.await(s.crew.count() + soakClients) }
+
+func (s *soak) run() {
+	for i := range soakClients {
+		s.crew.start(i, 0)
 	}
-	holder := map[string]int64{}
-	for _, e := range events {
-		switch {
-		case e.Node == "" || e.Allocation == 0:
-		case e.Kind == "granted" && holder[e.Node] != 0:
-			t.Errorf("event %d: node %s is granted to %d while %d holds it", e.ID, e.Node, e.Allocation, holder[e.Node])
-		case e.Kind == "granted":
-			holder[e.Node] = e.Allocation
-		case holder[e.Node] != e.Allocation:
-			t.Errorf("event %d: node %s comes back from %d, and %d holds it", e.ID, e.Node, e.Allocation, holder[e.Node])
-		default:
-			holder[e.Node] = 0
+	s.goesOn()
+	s.cut = time.Now().Add(-24 * time.Hour)
+	for begin := time.Now(); s.chapter < soakChapters || time.Since(begin) < s.length; s.chapter++ {
+		pruned := s.prune()
+		for name, fault := range s.faults { // in a random order
+			fault()
+			s.counts[name]++
+			s.goesOn() // whatever was done: that is how long it stays so
 		}
-	}
-	later, err := pool.Open(ctx, url, pool.Options{Actor: "soak", Clock: func() time.Time { return time.Now().Add(72 * time.Hour) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer later.Close()
-	if _, err := later.Tend(ctx); err != nil {
-		t.Fatal(err)
-	}
-	nodes, err := later.Nodes(ctx, pool.NodeFilter{})
-	if err != nil || len(nodes) != soakNodes {
-		t.Fatalf("%d nodes: %v", len(nodes), err)
-	}
-	for _, n := range nodes {
-		if n.Status != pool.Ready {
-			t.Errorf("node %s is %s for ever", n.Name, n.Status)
+		n := <-pruned
+		if s.chapter > 0 && n == 0 {
+			s.t.Error("nothing was removed from the history, though a chapter is over")
 		}
+		s.tally.pruned += n
+		s.crew.pause()
+		s.check()
+		if s.t.Failed() {
+			break
+		}
+		s.crew.resume()
 	}
+	s.crew.end()
+	s.tally.report(s.t, s.counts)
+}
+
+// prune removes the history of the chapters before, while all goes on. History of less than a day always stays, so
+// its clock is a day ahead.
+func (s *soak) prune() chan int {
+	cut := s.cut
+	db := s.open(func() time.Time { return cut.Add(24 * time.Hour) })
+	done := make(chan int, 1)
+	go func() {
+		defer db.Close()
+		r, err := db.PruneHistory(context.Background(), 24*time.Hour, nil)
+		if err != nil {
+			s.t.Errorf("prune the history: %v", err)
+		}
+		done <- r.Events + r.Allocations
+	}()
+	return done
 }
