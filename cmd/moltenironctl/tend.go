@@ -28,18 +28,20 @@ clients that died had asked for, nodes whose cleaning took too long), and hand i
 With --jenkins the configured controllers are asked first: what a build that has finished still holds is taken
 back at once, a build in progress has its lease extended within the pool's max_lease, and a build of which
 nothing is known keeps what it has to the end of its lease, and of the pool's grace where on_expiry is ask.
+With --keep-history, or keep_history in the configuration, it removes events and ended allocations that are older,
+in the first run of each day (UTC); a hook's least-privilege account may not.
 It prints a line for each thing that it did, and nothing when there was nothing to do. Run it from cron, a
 systemd timer or a Jenkins job; several at once are fine.`,
-		Example: `  moltenironctl tend --jenkins
+		Example: `  moltenironctl tend --jenkins --keep-history 90d
   */5 * * * * molteniron moltenironctl tend --jenkins        # in /etc/cron.d`,
 		Args:        words(0, 0, ""),
 		Annotations: databaseExits(129, 130, 143),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.settings(cmd, "outbox")
+			s, err := a.settings(cmd, "outbox", "keep-history")
 			if err != nil {
 				return err
 			}
-			care := hook.Care{Confirm: confirm}
+			care := hook.Care{Confirm: confirm, Keep: s.Config.KeepHistory}
 			if confirm < 0 {
 				return cli.Usagef("--confirm-after %s: give a time, as in 10s", confirm)
 			}
@@ -73,6 +75,7 @@ systemd timer or a Jenkins job; several at once are fine.`,
 	f := cmd.Flags()
 	f.BoolVar(&ask, "jenkins", false, "ask the controllers of the configuration (key jenkins) whether builds are in progress")
 	f.DurationVar(&confirm, "confirm-after", 10*time.Second, "`TIME` after which a build that seems to have finished is asked for once more")
+	f.String("keep-history", "", "remove history that is older than this `AGE`, as in 90d (default: the configuration's keep_history, else all is kept)")
 	f.String("outbox", "", "`FOLDER` where releases wait (default: the configuration's, else /var/lib/molteniron/outbox and ~/.local/state/molteniron/outbox)")
 	f.VarP(&format, "output", "o", "`FORMAT`: text or json")
 	completeWords(cmd, "output", format.Allowed...)

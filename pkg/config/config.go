@@ -27,6 +27,7 @@ type Config struct {
 	Lease            time.Duration // how long a build may keep its nodes; 0, the default, is the pool's own lease
 	VerifyBMC        bool          // check BMCs at the hand-over
 	Jenkins          []Jenkins     // the controllers that tend may ask
+	KeepHistory      time.Duration // tend removes what is older; 0, the default, keeps all
 	Outbox           string        // folder for releases that cannot reach the database; "" when none is named: ask DefaultOutboxes
 	LogFormat        string        // text or json, on stderr
 }

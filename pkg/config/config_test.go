@@ -71,6 +71,7 @@ wait: 90m
 lease: 8h
 verify_bmc: yes
 jenkins: {url: "https://ci.example.org/jenkins", user: tender, token_file: jenkins.token}
+keep_history: 90d
 outbox: ../outbox
 log_format: json
 `,
@@ -79,7 +80,7 @@ log_format: json
 				DatabasePassword: secret.New(hidden),
 				DatabaseTLS:      TLS{"verify-full", "/etc/ssl/ca.pem", filepath.Join(dir, "cert.pem"), filepath.Join(filepath.Dir(dir), "key.pem")},
 				SecretKeyFile:    "/etc/molteniron/key", Controller: "ci1", Pool: "gpu", Wait: 90 * time.Minute, Lease: 8 * time.Hour,
-				VerifyBMC: true, LogFormat: "json", Outbox: filepath.Join(filepath.Dir(dir), "outbox"),
+				VerifyBMC: true, LogFormat: "json", KeepHistory: 90 * 24 * time.Hour, Outbox: filepath.Join(filepath.Dir(dir), "outbox"),
 				Jenkins: []Jenkins{{"https://ci.example.org/jenkins/", "tender", filepath.Join(dir, "jenkins.token")}},
 			},
 		},
@@ -87,7 +88,9 @@ log_format: json
 			file: "jenkins:\n- url: http://ci1:8080\n- {url: 'https://ci2/', user: u, token_file: /t}\n",
 			want: with(func(c *Config) { c.Jenkins = []Jenkins{{URL: "http://ci1:8080/"}, {"https://ci2/", "u", "/t"}} }),
 		},
-		"no wait": {file: "wait: 0\n", want: with(func(c *Config) { c.Wait = 0 })},
+		"history in hours": {file: "keep_history: 36h\n", want: with(func(c *Config) { c.KeepHistory = 36 * time.Hour })},
+		"history for ever": {file: "keep_history: 0\n", want: with(func(c *Config) { c.KeepHistory = 0 })},
+		"no wait":          {file: "wait: 0\n", want: with(func(c *Config) { c.Wait = 0 })},
 		"precedence": {
 			file:  "pool: a\nwait: 1m\nlease: 1m\nverify_bmc: true\n",
 			env:   []string{"MOLTENIRON_WAIT", "2m", "MOLTENIRON_LEASE", "2m", "MOLTENIRON_CONTROLLER", "c"},
@@ -250,6 +253,9 @@ func TestErrors(t *testing.T) {
 		file + `:1: wait "-1h" is negative`:                                                        {file: "wait: -1h\n"},
 		file + `:1: wait "1500ms" is no whole number of seconds`:                                   {file: "wait: 1500ms\n"},
 		file + `:1: lease "0" is too short; leave the key out for the pool's own lease`:            {file: "lease: 0\n"},
+		file + `:1: keep_history "90" has no unit; write 90d or 90h`:                               {file: "keep_history: 90\n"},
+		file + `:1: keep_history "-1h" is negative`:                                                {file: "keep_history: -1h\n"},
+		`--keep-history "1h" is too little; keep 24h or more`:                                      {flags: map[string]string{"keep_history": "1h"}},
 		`MOLTENIRON_WAIT "soon" is no duration`:                                                    {env: []string{"MOLTENIRON_WAIT", "soon"}},
 		`--wait "soon" is no duration`:                                                             {flags: map[string]string{"wait": "soon"}},
 		`--verify-bmc "maybe" is neither true nor false`:                                           {flags: map[string]string{"verify_bmc": "maybe"}},

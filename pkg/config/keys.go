@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -55,6 +56,7 @@ var keys = []key{
 	{"wait", func(l *loader, v value) string { return duration(v, &l.config.Wait, 0) }},
 	{"lease", func(l *loader, v value) string { return duration(v, &l.config.Lease, time.Second) }},
 	{"verify_bmc", func(l *loader, v value) string { return truth(v, &l.config.VerifyBMC) }},
+	{"keep_history", func(l *loader, v value) string { return age(v, &l.config.KeepHistory) }},
 	{"outbox", func(l *loader, v value) string { return l.path(v, &l.config.Outbox) }},
 	{"log_format", func(l *loader, v value) string { return oneOf(v, &l.config.LogFormat, "text", "json") }},
 }
@@ -148,6 +150,29 @@ func duration(v value, to *time.Duration, least time.Duration) string {
 		return fmt.Sprintf("%q is no whole number of seconds", v.text)
 	case d < least:
 		return fmt.Sprintf("%q is too short; leave the key out for the pool's own lease", v.text)
+	}
+	*to = d
+	return ""
+}
+
+// leastHistory is what pkg/pool always keeps.
+const leastHistory = 24 * time.Hour
+
+var days = regexp.MustCompile(`^([0-9]{1,5})d$`)
+
+// age takes 90d and whatever duration takes; 0 is for ever.
+func age(v value, to *time.Duration) string {
+	d := time.Duration(0)
+	if m := days.FindStringSubmatch(v.text); m != nil {
+		n, _ := strconv.Atoi(m[1]) // five digits
+		d = time.Duration(n) * 24 * time.Hour
+	} else if bareNumber.MatchString(v.text) && v.text != "0" {
+		return fmt.Sprintf("%q has no unit; write %sd or %sh", v.text, v.text, v.text)
+	} else if problem := duration(v, &d, 0); problem != "" {
+		return problem
+	}
+	if d != 0 && d < leastHistory {
+		return fmt.Sprintf("%q is too little; keep 24h or more, or leave the key out to keep all", v.text)
 	}
 	*to = d
 	return ""

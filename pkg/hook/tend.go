@@ -18,6 +18,7 @@ import (
 type Care struct {
 	Jenkins *jenkins.Client // asks whether builds are in progress; nil asks nobody
 	Confirm time.Duration   // between the two looks at a build that seems to have finished
+	Keep    time.Duration   // history that is older is removed, once a day; 0 keeps all
 	Tell    func(view.Deed) // is told what is done, as it is done
 }
 
@@ -30,8 +31,8 @@ type tending struct {
 
 // Tend does what nobody else may be there to do: it makes the releases that wait on this machine, takes
 // nodes from builds that Jenkins knows to be over, extends the leases of those that run, and takes back
-// what is due. What fails does not keep the rest from being done. Errors are those of package pool, and
-// of controllers that answer nobody until somebody mends their account or URL.
+// what is due; last it removes old history. What fails does not keep the rest from being done. Errors are
+// those of package pool, and of controllers that answer nobody until somebody mends their account or URL.
 func Tend(ctx context.Context, p Process, c Care) error {
 	db, err := p.Open(ctx)
 	if err != nil {
@@ -48,10 +49,26 @@ func Tend(ctx context.Context, p Process, c Care) error {
 		_, err = db.TendTelling(ctx, t.event)
 		errs = append(errs, err)
 	}
+	if ctx.Err() == nil && c.Keep > 0 {
+		errs = append(errs, t.forget(ctx))
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return errors.Join(errs...)
+}
+
+// forget removes the history of whole days: the first run of a day does it, and the others find nothing, so
+// that it is told of once. This machine's clock decides how much more than asked is kept, and no more.
+func (t *tending) forget(ctx context.Context) error {
+	now := time.Now()
+	keep := now.Sub(now.Add(-t.Keep).Truncate(24 * time.Hour))
+	r, err := t.db.PruneHistory(ctx, keep, nil)
+	if r.Events+r.Allocations > 0 {
+		t.Tell(view.NewDeed("history-pruned", "", nil, "", "", 0,
+			fmt.Sprintf("%d events and %d allocations from before %s removed from the history", r.Events, r.Allocations, moment(r.Before))))
+	}
+	return err
 }
 
 // makeKept makes the releases that wait on this machine.

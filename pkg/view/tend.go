@@ -4,8 +4,9 @@ package view
 type Deed struct {
 	// Action is an event's kind for what is one: released (a post-hook had asked for it while the database
 	// was away), held (the same, for a post-mortem), revoked and cancelled (of a build that Jenkins knows to be
-	// over), extended, expired, lapsed, broken, granted. Else it is what was found: not-held, too-late,
-	// nothing-left, set-aside, waits (of releases that were kept), capped (a lease that the pool lets nobody extend any further), unknown (builds of which
+	// over), extended, expired, lapsed, broken, granted, history-pruned. Else it is what was found: not-held,
+	// too-late, nothing-left, set-aside, waits (of releases that were kept), capped (a lease that the pool lets
+	// nobody extend any further), unknown (builds of which
 	// Jenkins told nothing that could be believed).
 	Action     string   `json:"action"`
 	Pool       string   `json:"pool"`
