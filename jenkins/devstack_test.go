@@ -30,8 +30,9 @@ while read -r line; do echo "Processing $line"; done <"$IRONIC_HWINFO_FILE"
 END
 chmod +x "$(basename "$folder")/stack.sh"
 `,
+	"rm":   "#!/bin/sh\n[ \"$*\" != '-rf published' ] || [ ! -e \"$DEST/stuck\" ] || exit 1\nexec /bin/rm \"$@\"\n",
 	"sudo": "#!/bin/sh\nhardware=$(cat \"$WORKSPACE_TMP/hardware_info\")\necho \"conductor: $hardware\"\n",
-	"tox":  "#!/bin/sh\n[ ! -e spoil ] || seq 1000 | gzip | head -c 60 >\"$WORKSPACE/logs/cut.gz\"\n",
+	"tox":  "#!/bin/sh\n[ ! -e \"$DEST/stuck\" ] || mkdir \"$WORKSPACE/published\"\n[ ! -e spoil ] || seq 1000 | gzip | head -c 60 >\"$WORKSPACE/logs/cut.gz\"\n",
 }
 
 // The example for Ironic's third-party CI: DevStack finds the machine's address, credentials and size, and
@@ -81,6 +82,16 @@ func TestDevStackExample(t *testing.T) {
 		s.wants(b, "FAILURE", 0, 0, 0, 1)
 		if _, err := os.Stat(filepath.Join(b.Folder(), "archive")); !os.IsNotExist(err) || !l.home() {
 			t.Errorf("logs that may show a password are published: %v\n%s", err, b.Raw())
+		}
+		if err := os.Remove(filepath.Join(l.folder, "dest/tempest/spoil")); err != nil {
+			t.Fatal(err)
+		}
+		// What an earlier build has left and root owns cannot be removed: that keeps no machine from coming back.
+		l.write("dest/stuck", "")
+		b = s.jenkins.Build("ironic", nil)
+		s.wants(b, "FAILURE", 0, 0, 0, 1)
+		if _, err := os.Stat(filepath.Join(b.Folder(), "archive")); !os.IsNotExist(err) || !l.home() {
+			t.Errorf("logs are published among an earlier build's, or not all is home: %v\n%s", err, b.Raw())
 		}
 		s.tidy()
 		s.private()
