@@ -5,6 +5,9 @@
 def call(Map settings = [:], Closure body) {
     List<String> variables = []
     for (setting in settings) {
+        if (setting.value == null) { // a parameter that the pipeline does not have
+            continue
+        }
         String name = setting.key.toString().toUpperCase().replace('-', '_')
         variables << "MOLTENIRON_${name}=${setting.value instanceof List ? setting.value.join('\n') : setting.value}".toString()
     }
