@@ -20,9 +20,10 @@ safe; a molten-prehook of the same build that comes later is refused.
 When the database cannot be reached, the release is kept on this machine, and the next hook there or
 moltenironctl tend makes it.
 With --scrub the logs in a folder lose the passwords that the build was given; that is done when the nodes are
-back, and exit status 1 says that it could not be done, so that nobody publishes them.
-With --hold-on-failure the nodes of a build that did not end with SUCCESS stay with it for a post-mortem; the
-last line says until when, and how to give them back before.`
+back. Exit status 1 says, whatever else went wrong, that one may be left: nobody should publish them then.
+With --hold-on-failure the nodes of a build that did not end with SUCCESS stay with it for a post-mortem. The
+build's files go all the same; the last line says until when the nodes stay, how a person gets their BMCs'
+accounts, and how to give them back before.`
 
 const examples = `  molten-posthook                                       # all that this Jenkins build holds
   molten-posthook --slot db                             # only what the build checked out with --slot db
