@@ -92,15 +92,32 @@ func prepare(ctx context.Context, args []string, getenv func(string) string, std
 	}, s.request)
 }
 
+// byGroups reports which of the two ways to ask for nodes is meant. The command line goes before the environment, in
+// which a job's parameters may say the other; two ways in one place are refused.
+func (s *settings) byGroups(command hookcli.Command) (bool, error) {
+	line := func(name string) bool { return command.Flags.Changed(name) && !cli.FromEnv(command.Flags, name) }
+	env := func(name string) bool { return cli.FromEnv(command.Flags, name) }
+	for _, said := range []func(string) bool{line, env} {
+		simple := said("count") || said("require")
+		switch {
+		case said("group") && simple:
+			return false, command.Usagef("--group goes with neither --count nor --require: write --group NAME=COUNT:EXPR+EXPR")
+		case said("group") || simple:
+			return said("group"), nil
+		}
+	}
+	return false, nil
+}
+
 // resolve makes the request of the flags, the environment and the configuration.
 func (s *settings) resolve(command hookcli.Command, c config.Config) error {
 	r := &s.request
 	r.Pool, r.Wait, r.Lease = c.Pool, c.Wait, c.Lease
-	given := command.Flags.Changed
-	if len(s.groups) > 0 {
-		if given("count") || given("require") {
-			return command.Usagef("--group goes with neither --count nor --require: write --group NAME=COUNT:EXPR+EXPR")
-		}
+	byGroups, err := s.byGroups(command)
+	if err != nil {
+		return err
+	}
+	if byGroups {
 		for _, text := range s.groups {
 			g, err := pool.ParseGroup(text)
 			if err != nil {

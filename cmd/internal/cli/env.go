@@ -14,6 +14,15 @@ func EnvName(flag string) string {
 // noEnv are the flags without a variable: they ask for something else than the program's work.
 var noEnv = map[string]bool{"help": true, "version": true}
 
+// fromEnv is the annotation of a flag that ApplyEnv has set.
+const fromEnv = "environment"
+
+// FromEnv reports whether a flag has its value from the environment.
+func FromEnv(flags *pflag.FlagSet, name string) bool {
+	f := flags.Lookup(name)
+	return f != nil && f.Annotations[fromEnv] != nil
+}
+
 // DescribeEnv adds the name of its environment variable to each flag's help text. Call it once, before
 // the flags are parsed.
 func DescribeEnv(flags *pflag.FlagSet) {
@@ -52,6 +61,7 @@ func ApplyEnv(flags *pflag.FlagSet, getenv func(string) string) error {
 				return
 			}
 		}
+		f.Annotations = map[string][]string{fromEnv: {name}}
 	})
 	return first
 }
