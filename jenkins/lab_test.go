@@ -16,6 +16,7 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/secret"
 )
@@ -50,17 +51,7 @@ func newLab(t *testing.T, nodes int) *lab {
 // newServerLab is the same on the test server; without one the test is skipped.
 func newServerLab(t *testing.T, nodes int) *lab {
 	t.Helper()
-	server := os.Getenv("MOLTENIRON_TEST_MYSQL")
-	if server == "" {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-			t.Fatal("MOLTENIRON_TEST_MYSQL names no server; start one with: scripts/mariadb run -- go test ./jenkins/")
-		}
-		t.Skip("MOLTENIRON_TEST_MYSQL names no server; start one with: scripts/mariadb run -- go test ./jenkins/")
-	}
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	mark := newMark()
 	name, password := "kit_"+newMark(), "D'b/ "+mark
 	admin, err := sql.Open("mysql", fmt.Sprintf("%s@tcp(%s)/", u.User, u.Host))

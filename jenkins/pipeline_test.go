@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -19,18 +20,6 @@ type pipeline struct {
 	owner     string
 	output    bytes.Buffer
 	cmd       *exec.Cmd
-}
-
-func groovy(t *testing.T) string {
-	t.Helper()
-	tool, err := exec.LookPath("groovy")
-	if err != nil {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-			t.Fatal("groovy is missing; install it with: apt-get install groovy")
-		}
-		t.Skip("groovy is not installed (Debian: groovy)")
-	}
-	return tool
 }
 
 // start begins a pipeline that does body, a script of the shell, within the step.
@@ -89,7 +78,7 @@ func (p *pipeline) end(pass bool) string {
 }
 
 func TestPipeline(t *testing.T) {
-	tool := groovy(t)
+	tool := testneeds.Program(t, "groovy")
 	l := newLab(t, 3)
 
 	p := l.start(tool, 1, "[pool: 'default', count: 2, require: ['arch=x86_64', 'mac:absent'], 'json-file': '"+l.folder+"/nodes.json']",
@@ -146,7 +135,7 @@ func TestPipeline(t *testing.T) {
 // The example must be Groovy, and the help must be of the step that it names. What a declarative pipeline
 // means, only a Jenkins knows.
 func TestJenkinsfile(t *testing.T) {
-	tool := groovy(t)
+	tool := testneeds.Program(t, "groovy")
 	cmd := exec.Command(tool, "-e", `
 		new GroovyShell().parse(new File('examples/Jenkinsfile').text.replaceFirst(/@Library\('molteniron'\) _/, ''))
 		new GroovyShell().parse(new File('vars/withMoltenIron.groovy'))`)

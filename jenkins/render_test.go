@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/jenkins/internal/executor"
 )
 
@@ -46,14 +47,7 @@ type builder struct {
 // distribution is Debian's own Job Builder; a test without it is skipped, and fails where CI must have it.
 func distribution(t *testing.T) builder {
 	t.Helper()
-	tool, err := exec.LookPath("jenkins-jobs")
-	if err != nil {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-			t.Fatal("jenkins-jobs is missing; install it with: apt-get install jenkins-job-builder")
-		}
-		t.Skip("jenkins-jobs is not installed (Debian: jenkins-job-builder)")
-	}
-	return builder{name: "Debian", command: []string{tool}}
+	return builder{name: "Debian", command: []string{testneeds.Program(t, "jenkins-jobs")}}
 }
 
 // newest is Job Builder 6, where scripts/job-builder could fetch it.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -17,6 +16,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/jenkins/jenkinstest"
 )
 
@@ -36,17 +36,7 @@ func TestSQLite(t *testing.T) {
 
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
-	server := os.Getenv("MOLTENIRON_TEST_MYSQL")
-	if server == "" {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-			t.Fatal("MOLTENIRON_TEST_MYSQL names no server; start one with: scripts/mariadb run -- go test ./cmd/...")
-		}
-		t.Skip("MOLTENIRON_TEST_MYSQL names no server; start one with: scripts/mariadb run -- go test ./cmd/...")
-	}
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	tell(t, "mariadb", func(e *testscript.Env) string {
 		name := "ctl_" + strings.ToLower(rand.Text()[:12])
 		e.Defer(func() {

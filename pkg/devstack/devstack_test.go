@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/devstack"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/secret"
@@ -183,20 +184,6 @@ func meant(nodes []pool.Node) []map[string]string {
 	return want
 }
 
-// tool gives a program that the test needs; without it the test skips, or fails where the environment
-// says that everything must be there.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") != "" {
-			t.Fatalf("%s is not installed, and MOLTENIRON_REQUIRE_SERVERS is set", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
-}
-
 // jsonLoads does what the openstack client does with the value of --driver-info KEY=VALUE, and what
 // ironic's ipmitool driver does with the password: a text again.
 const jsonLoads = `
@@ -214,7 +201,7 @@ print(json.dumps([value(v) for v in json.load(sys.stdin)]))
 // files that a pattern might match.
 func enrol(t testing.TB, text []byte, driver string) []map[string]string {
 	t.Helper()
-	bash, python := tool(t, "bash"), tool(t, "python3")
+	bash, python := testneeds.Program(t, "bash"), testneeds.Program(t, "python3")
 	script, err := filepath.Abs("testdata/enroll.sh")
 	if err != nil {
 		t.Fatal(err)
@@ -384,7 +371,7 @@ func check(t *testing.T, localrc []byte) {
 		t.Fatal(err)
 	}
 	// ALLOCATION_POOL is used without quotes, behind an option of its own.
-	out, err := exec.CommandContext(t.Context(), tool(t, "bash"), "-euc", `source "$1"; shift
+	out, err := exec.CommandContext(t.Context(), testneeds.Program(t, "bash"), "-euc", `source "$1"; shift
 		printf '%s\n' "$IRONIC_HW_ARCH" "$IRONIC_HW_NODE_CPU" "$IRONIC_HW_NODE_RAM" "$IRONIC_HW_NODE_DISK" --allocation-pool $ALLOCATION_POOL`, "bash", path).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -475,7 +462,7 @@ func section(t testing.TB, text []byte) []byte {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), tool(t, "bash"), "testdata/localrc.sh", path).Output()
+	out, err := exec.CommandContext(t.Context(), testneeds.Program(t, "bash"), "testdata/localrc.sh", path).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

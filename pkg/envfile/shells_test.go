@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/secret"
 )
@@ -48,14 +49,7 @@ var locales = []string{"C", "C.UTF-8"}
 // environment says that everything must be.
 func (s shell) find(t testing.TB) []string {
 	t.Helper()
-	path, err := exec.LookPath(s.argv[0])
-	if err != nil {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") != "" {
-			t.Fatalf("%s is not installed, and MOLTENIRON_REQUIRE_SERVERS is set: %v", s.argv[0], err)
-		}
-		t.Skipf("%s is not installed: %v", s.argv[0], err)
-	}
-	return append([]string{path}, s.argv[1:]...)
+	return append([]string{testneeds.Program(t, s.argv[0])}, s.argv[1:]...)
 }
 
 // sourced is what a script saw that sourced files.
@@ -342,7 +336,7 @@ func FuzzWriteShells(f *testing.F) {
 	for _, sh := range shells {
 		if path, err := exec.LookPath(sh.argv[0]); err == nil {
 			programs[sh.name] = append([]string{path}, sh.argv[1:]...)
-		} else if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") != "" {
+		} else if testneeds.All() {
 			f.Fatal(err)
 		}
 	}

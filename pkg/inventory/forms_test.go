@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/secret"
 )
@@ -107,10 +108,7 @@ func read(t testing.TB, start func() (*python, error), name string, text []byte,
 	t.Helper()
 	p, err := start()
 	if err != nil {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") != "" {
-			t.Fatalf("missing, and MOLTENIRON_REQUIRE_SERVERS is set: %v", err)
-		}
-		t.Skipf("missing, install it with scripts/install-deps test: %v", err)
+		testneeds.Missing(t, fmt.Errorf("install it with scripts/install-deps test: %w", err))
 	}
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
@@ -219,13 +217,7 @@ func TestAnsible(t *testing.T) {
 
 // What people call, on the same file: the command itself.
 func TestAnsibleInventoryCommand(t *testing.T) {
-	command, err := exec.LookPath("ansible-inventory")
-	if err != nil {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") != "" {
-			t.Fatalf("missing, and MOLTENIRON_REQUIRE_SERVERS is set: %v", err)
-		}
-		t.Skip("ansible-inventory is not installed")
-	}
+	command := testneeds.Program(t, "ansible-inventory")
 	cmd := exec.CommandContext(t.Context(), command, "-i", "testdata/written-ansible.yaml", "--host", "bm-01")
 	cmd.Env = append(os.Environ(), "ANSIBLE_LOCAL_TEMP="+t.TempDir(), "LC_ALL=C.UTF-8")
 	out, err := cmd.Output()

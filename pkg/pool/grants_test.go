@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/secret"
 )
@@ -17,16 +18,16 @@ import (
 // hook's account must not do.
 func TestGrants(t *testing.T) {
 	t.Run("MariaDB", func(t *testing.T) {
-		testGrants(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test ./pkg/pool")
+		testGrants(t, "MOLTENIRON_TEST_MYSQL")
 	})
 	t.Run("MySQL", func(t *testing.T) {
-		testGrants(t, "MOLTENIRON_TEST_MYSQL_REAL", "scripts/mysql run -- go test ./pkg/pool")
+		testGrants(t, "MOLTENIRON_TEST_MYSQL_REAL")
 	})
 }
 
-func testGrants(t *testing.T, variable, start string) {
+func testGrants(t *testing.T, variable string) {
 	t.Parallel()
-	u := server(t, variable, start)
+	u := testneeds.Server(t, variable)
 	root := serverEngine(t, u, u.Host)(t)[0]
 	_, name, _ := strings.Cut(strings.TrimPrefix(root, "mysql://"), "/")
 	server, ctx := connect(t, u, u.Host), t.Context()

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
+
+	"github.com/molteniron/molteniron/internal/testneeds"
 )
 
 // migrationURLs are databases of each engine that do not exist yet.
@@ -25,7 +27,7 @@ func migrationURLs(t *testing.T) map[string]func() string {
 	for engine, variable := range map[string]string{"MariaDB": "MOLTENIRON_TEST_MYSQL", "MySQL": "MOLTENIRON_TEST_MYSQL_REAL"} {
 		server := os.Getenv(variable)
 		if server == "" {
-			if engine == "MariaDB" && os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
+			if engine == "MariaDB" && testneeds.All() {
 				t.Fatalf("%s names no server", variable)
 			}
 			continue

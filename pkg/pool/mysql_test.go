@@ -7,20 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/pool/pooltest"
 )
 
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test ./pkg/pool")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	onServer(t, u, u.Host)
 }
 
@@ -28,7 +28,7 @@ func TestMariaDB(t *testing.T) {
 // MariaDB does from 11.8 on.
 func TestMariaDBSnapshotIsolation(t *testing.T) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_MYSQL_SI", "scripts/mariadb start DIR --snapshot-isolation")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL_SI")
 	db := connect(t, u, u.Host)
 	var on bool
 	if err := db.QueryRowContext(t.Context(), "SELECT @@innodb_snapshot_isolation").Scan(&on); err != nil || !on {
@@ -39,14 +39,14 @@ func TestMariaDBSnapshotIsolation(t *testing.T) {
 
 func TestMySQL(t *testing.T) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_MYSQL_REAL", "scripts/mysql start DIR")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL_REAL")
 	onServer(t, u, u.Host)
 }
 
 // TestGalera gives the handles of a case the hosts of the cluster in turn.
 func TestGalera(t *testing.T) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_GALERA", "scripts/galera start DIR")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_GALERA")
 	hosts := strings.Split(u.Host, ",")
 	if len(hosts) < 2 {
 		t.Fatalf("MOLTENIRON_TEST_GALERA names %d host, a cluster has several", len(hosts))
@@ -56,24 +56,6 @@ func TestGalera(t *testing.T) {
 		orders = append(orders, strings.Join(append(append([]string{}, hosts[i:]...), hosts[:i]...), ","))
 	}
 	onServer(t, u, orders...)
-}
-
-// server is the test server that the environment names. Without one the test is skipped, but where all
-// servers must be there it fails; MySQL itself cannot be had everywhere.
-func server(t *testing.T, variable, start string) *url.URL {
-	t.Helper()
-	text := os.Getenv(variable)
-	if text == "" {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" && variable != "MOLTENIRON_TEST_MYSQL_REAL" {
-			t.Fatalf("%s names no server; start one with: %s", variable, start)
-		}
-		t.Skipf("%s names no server; start one with: %s", variable, start)
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
 }
 
 // connect opens the server itself, to see what it is and to drop databases.

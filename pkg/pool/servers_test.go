@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -73,7 +74,7 @@ func (r *reached) write(db *pool.DB, what string) {
 // use it to change what a host is.
 func clusterDatabase(t *testing.T) string {
 	t.Helper()
-	u := server(t, "MOLTENIRON_TEST_GALERA", "scripts/galera run -- go test -run TestHosts ./pkg/pool")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_GALERA")
 	return serverEngine(t, u, u.Host)(t)[0]
 }
 
@@ -157,7 +158,7 @@ func TestHostThatIsReadOnly(t *testing.T) {
 // TestHostsOfDifferentServers: hosts that are not one cluster would be pools of their own.
 func TestHostsOfDifferentServers(t *testing.T) {
 	t.Parallel()
-	single := server(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test -run TestHosts ./pkg/pool")
+	single := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	refused := func(what string, err error, says string) {
 		t.Helper()
 		if !errors.Is(err, pool.ErrInvalid) || !strings.Contains(fmt.Sprint(err), says) {
@@ -211,7 +212,7 @@ func TestHostsOfDifferentServers(t *testing.T) {
 // TestWaysToAServer: IPv6, a port for each host, a socket.
 func TestWaysToAServer(t *testing.T) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test -run TestWays ./pkg/pool")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	database := serverEngine(t, u, u.Host)(t)[0]
 	r := reach(t, database, "[::1]:0")
 	if !strings.HasPrefix(r.url.Host, "[::1]:") {

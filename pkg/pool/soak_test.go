@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -116,7 +117,7 @@ type soak struct {
 
 func newSoak(t *testing.T, server string, options ...string) *soak {
 	s := &soak{t: t, server: server, counts: map[string]int{}}
-	if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") != "1" && os.Getenv(soakEnv) == "" {
+	if !testneeds.All() && os.Getenv(soakEnv) == "" {
 		t.Skip("it takes servers of its own; run: make soak")
 	}
 	if v := os.Getenv(soakEnv); v != "" {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/secret"
 )
@@ -15,7 +16,7 @@ import (
 // account that must use it and with one that need not.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_MYSQL_REAL", "scripts/mysql run -- go test ./pkg/pool")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL_REAL")
 	root := serverEngine(t, u, u.Host)(t)[0]
 	name := root[strings.LastIndex(root, "/")+1:]
 	server := connect(t, u, u.Host)
@@ -68,7 +69,7 @@ func TestTLS(t *testing.T) {
 // TestNoTLS asks for TLS where there is none.
 func TestNoTLS(t *testing.T) {
 	t.Parallel()
-	u := server(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run -- go test ./pkg/pool")
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	var tls string
 	if err := connect(t, u, u.Host).QueryRow("SELECT @@have_ssl").Scan(&tls); err != nil {
 		t.Fatal(err)

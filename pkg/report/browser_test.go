@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/molteniron/molteniron/internal/testneeds"
 )
 
 // policy is what Jenkins sends with every file of a report, from hudson.model.DirectoryBrowserSupport on.
@@ -21,13 +23,7 @@ const policy = "sandbox allow-same-origin; default-src 'none'; img-src 'self'; s
 // about and how many pixels it drew of each colour.
 func see(t *testing.T, folder string) (complaints []string, pixels map[color.RGBA]int) {
 	t.Helper()
-	browser, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-			t.Fatal("chromium is missing; install it with: apt-get install chromium")
-		}
-		t.Skip("chromium is not installed (Debian: chromium)")
-	}
+	browser := testneeds.Program(t, "chromium")
 	files := http.FileServer(http.Dir(folder))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)

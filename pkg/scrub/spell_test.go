@@ -16,6 +16,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/secret"
 )
 
@@ -150,12 +151,7 @@ typeset E="$P"
 	} {
 		t.Run(strings.Join(shell.argv, " "), func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath(shell.argv[0]); err != nil {
-				if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-					t.Fatal(err)
-				}
-				t.Skip(err)
-			}
+			testneeds.Program(t, shell.argv[0])
 			text := script
 			if shell.more {
 				text += more

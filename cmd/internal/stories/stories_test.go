@@ -6,15 +6,11 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"flag"
 	"fmt"
-	"log"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,40 +21,14 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 	"github.com/rogpeppe/go-internal/testscript"
 	_ "modernc.org/sqlite"
+
+	"github.com/molteniron/molteniron/internal/testneeds"
 )
 
 // patience bounds each wait of a story; events end it, this only keeps a broken test from hanging.
 const patience = 20 * time.Second
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-// testMain builds the programs and puts them into PATH, so that what the stories run is what people get.
-func testMain(m *testing.M) int {
-	bin, err := os.MkdirTemp("", "stories")
-	if err != nil {
-		log.Print(err)
-		return 1
-	}
-	defer os.RemoveAll(bin)
-	build := exec.Command("go", "build", "-o", bin+"/", "../../molten-prehook", "../../molten-posthook", "../../moltenironctl")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		log.Printf("build the programs: %v\n%s", err, out)
-		return 1
-	}
-	if err := os.Setenv("PATH", bin+":"+os.Getenv("PATH")); err != nil {
-		log.Print(err)
-		return 1
-	}
-	// Stories mostly wait, for each other's processes or for a time that must pass: more of them at once keep
-	// both cores busy.
-	flag.Parse()
-	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
-		log.Print(err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(testneeds.RunWithPrograms(m, "../../..", 4)) }
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
@@ -69,17 +39,7 @@ func TestSQLite(t *testing.T) {
 
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
-	server := os.Getenv("MOLTENIRON_TEST_MYSQL")
-	if server == "" {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-			t.Fatal("MOLTENIRON_TEST_MYSQL names no server; start one with: scripts/mariadb run -- go test ./cmd/...")
-		}
-		t.Skip("MOLTENIRON_TEST_MYSQL names no server; start one with: scripts/mariadb run -- go test ./cmd/...")
-	}
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	dsn := func(name string) string { return fmt.Sprintf("%s@tcp(%s)/%s", u.User, u.Host, name) }
 	run(t, false, func(e *testscript.Env) error {
 		name := "stories_" + strings.ToLower(rand.Text()[:12])

@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -85,27 +86,20 @@ func TestSQLite(t *testing.T) {
 }
 
 func TestMariaDB(t *testing.T) {
-	runOnServer(t, "MOLTENIRON_TEST_MYSQL", "scripts/mariadb run --durable -- go test ./pkg/pool/crashtest")
+	runOnServer(t, "MOLTENIRON_TEST_MYSQL")
 }
 
 func TestMySQL(t *testing.T) {
-	runOnServer(t, "MOLTENIRON_TEST_MYSQL_REAL", "scripts/mysql run -- go test ./pkg/pool/crashtest")
+	runOnServer(t, "MOLTENIRON_TEST_MYSQL_REAL")
 }
 
 // TestGalera has clients at all hosts of a cluster, whose locks know nothing of each other.
 func TestGalera(t *testing.T) {
-	runOnServer(t, "MOLTENIRON_TEST_GALERA", "scripts/galera run -- go test ./pkg/pool/crashtest")
+	runOnServer(t, "MOLTENIRON_TEST_GALERA")
 }
 
-func runOnServer(t *testing.T, variable, command string) {
-	server := os.Getenv(variable)
-	if server == "" {
-		// MySQL itself cannot be had everywhere.
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" && variable != "MOLTENIRON_TEST_MYSQL_REAL" {
-			t.Fatalf("%s names no server; run: %s", variable, command)
-		}
-		t.Skipf("%s names no server; run: %s", variable, command)
-	}
+func runOnServer(t *testing.T, variable string) {
+	server := testneeds.Server(t, variable).String()
 	// The server drops a session after 15 s without a word, and the longest wait for a lock is 5 s. Operations
 	// are repeated for longer than that in any case; here for long enough on a busy machine too.
 	const stall = 20*time.Second + slack

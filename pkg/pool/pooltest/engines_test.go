@@ -14,6 +14,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 	"pgregory.net/rapid"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -54,26 +55,17 @@ func sqliteEngine(t *testing.T) Engine {
 	}
 }
 
-// servers are the variables that name test servers, and whether there can always be one.
-var servers = []struct {
-	name, variable string
-	optional       bool
-}{
-	{"MariaDB", "MOLTENIRON_TEST_MYSQL", false},
-	{"Galera", "MOLTENIRON_TEST_GALERA", false},
-	{"MySQL", "MOLTENIRON_TEST_MYSQL_REAL", true},
+// servers are the variables that name test servers.
+var servers = []struct{ name, variable string }{
+	{"MariaDB", "MOLTENIRON_TEST_MYSQL"},
+	{"Galera", "MOLTENIRON_TEST_GALERA"},
+	{"MySQL", "MOLTENIRON_TEST_MYSQL_REAL"},
 }
 
 // serverEngine makes its databases on a server, and drops them when the test ends.
-func serverEngine(t *testing.T, variable string, optional bool) Engine {
-	server := os.Getenv(variable)
-	if server == "" {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" && !optional {
-			t.Fatalf("%s names no server; run: scripts/test ./pkg/pool/pooltest", variable)
-		}
-		t.Skipf("%s names no server; run: scripts/test ./pkg/pool/pooltest", variable)
-	}
-	u, err := pool.ParseURL(server)
+func serverEngine(t *testing.T, variable string) Engine {
+	server := testneeds.Server(t, variable)
+	u, err := pool.ParseURL(server.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +82,7 @@ func serverEngine(t *testing.T, variable string, optional bool) Engine {
 				t.Errorf("drop the example's database: %v", err)
 			}
 		})
-		url := strings.TrimSuffix(server, "/") + "/" + name
+		url := server.JoinPath(name).String()
 		if _, err := pool.Init(t.Context(), url, pool.Options{Actor: "pooltest"}); err != nil {
 			t.Fatal(err)
 		}

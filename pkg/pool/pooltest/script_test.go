@@ -417,7 +417,7 @@ func TestModel(t *testing.T) {
 func TestEnginesAgree(t *testing.T) {
 	for _, server := range servers {
 		t.Run(server.name, func(t *testing.T) {
-			other := serverEngine(t, server.variable, server.optional)
+			other := serverEngine(t, server.variable)
 			lite := sqliteEngine(t)
 			examples(t, 6, func(rt *rapid.T) {
 				s := drawScript.Draw(rt, "script")

@@ -15,6 +15,7 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -37,17 +38,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	server := os.Getenv("MOLTENIRON_TEST_MYSQL")
-	if server == "" {
-		if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-			t.Fatal("MOLTENIRON_TEST_MYSQL names no server")
-		}
-		t.Skip("MOLTENIRON_TEST_MYSQL names no server; start one with: scripts/mariadb run -- go test ./pkg/pool/wiretest")
-	}
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
 	u.Path = "/wire_" + strings.ToLower(rand.Text()[:12])
 	w := &world{ctx: context.Background(), server: u}
 	if _, err := pool.Init(w.ctx, u.String(), options()); err != nil {
@@ -63,8 +54,8 @@ func newWorld(t *testing.T) *world {
 			t.Errorf("drop the database: %v", err)
 		}
 	})
-	w.db, err = pool.Open(w.ctx, u.String(), options())
-	if err != nil {
+	var err error
+	if w.db, err = pool.Open(w.ctx, u.String(), options()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.db.Close() })

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/molteniron/molteniron/internal/testneeds"
 	"github.com/molteniron/molteniron/pkg/pool"
 )
 
@@ -20,12 +21,7 @@ func newServer(t *testing.T, maxConnections int) string {
 		t.Skip("starts a server")
 	}
 	for _, program := range []string{"mariadbd", "mariadb"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("MOLTENIRON_REQUIRE_SERVERS") == "1" {
-				t.Fatalf("%v; run: scripts/mariadb install", err)
-			}
-			t.Skipf("%v; run: scripts/mariadb install", err)
-		}
+		testneeds.Program(t, program)
 	}
 	dir := filepath.Join(t.TempDir(), "db")
 	mariadb := func(args ...string) string {
