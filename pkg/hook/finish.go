@@ -33,9 +33,10 @@ type Return struct {
 }
 
 // Finish gives back all that a build holds and removes the files that Prepare wrote for it. It may be
-// called at any time, also twice, before Prepare and beside it: finding nothing is no error, and closes
-// the owner to a Prepare that is still on its way. What was taken back before is a
-// *pool.TakenBackError, which names the present holders; the files are removed then too.
+// called at any time, also twice, before Prepare and beside it: finding nothing is no error. A Prepare that
+// began before it and is still on its way gets nothing any more (with r.Slot, only where nothing was found).
+// What was taken back before is a *pool.TakenBackError, which names the present holders; the files are removed
+// then too.
 //
 // A release that the database does not take is kept in the outbox (Process.Outbox), when one is there; the
 // error says so and has the class that it would have without, and the files are removed. What waits in the

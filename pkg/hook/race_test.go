@@ -18,9 +18,9 @@ import (
 // racesEnv sets how many builds TestRaces has raced; without it as many as take a few seconds.
 const racesEnv = "MOLTENIRON_HOOK_RACES"
 
-// TestRaces has the pre-hooks of builds (one, or two with slots) and their post-hook begin and end at random
-// moments, in the three orders that Jenkins knows: the post-hook after pre-hooks that ended; beside
-// pre-hooks that were just asked to end, when a build is aborted; and beside one that hears of nothing, at
+// TestRaces has the pre-hooks of builds (one, or two with slots) begin, reach the pool at random moments, and
+// end; and their post-hook, in the three orders that Jenkins knows: after pre-hooks that ended; beside
+// pre-hooks that were just asked to end, when a build is aborted; and beside those that hear of nothing, at
 // whatever moment. When all have ended, a build that is over has no node and no file with passwords.
 func TestRaces(t *testing.T) {
 	races := 400
@@ -86,30 +86,31 @@ func (l *lane) race(i int) {
 		t.Fatal(err)
 	}
 	process := func(program string) Process {
+		began := time.Now()
 		p := environment(map[string]string{"BUILD_URL": url, "BUILD_NUMBER": strconv.Itoa(i + 1), "JOB_NAME": "race", "WORKSPACE": workspace})
 		p.Program, p.Log, p.Stdout, p.Stderr = program, newLog, io.Discard, io.Discard
 		p.Open = func(ctx context.Context) (*pool.DB, error) {
-			return pool.Open(ctx, l.url, pool.Options{Actor: program})
+			return pool.Open(ctx, l.url, pool.Options{Actor: program, Began: began})
 		}
 		return p
 	}
 	slots := []string{""}
 	kind := l.rand.IntN(3)
-	if kind != unheard && l.rand.IntN(3) == 0 {
+	if l.rand.IntN(3) == 0 {
 		slots = []string{"a", "b"}
 	}
 	ctx, abort := context.WithCancelCause(context.Background())
 	defer abort(nil)
 	var hooks sync.WaitGroup
 	for _, slot := range slots {
-		begins, hears := l.moment(), ctx
+		begun, reaches, hears := process("molten-prehook"), l.moment(), ctx
 		if kind == unheard {
 			hears = context.Background()
 		}
 		hooks.Go(func() {
-			<-time.After(begins)
+			<-time.After(reaches)
 			// Whether it gets a node is not the question: it may be refused, end early, or have one.
-			_ = Prepare(hears, process("molten-prehook"), Request{Slot: slot, Groups: []pool.Group{{Count: 1}}, Wait: 2 * time.Second})
+			_ = Prepare(hears, begun, Request{Slot: slot, Groups: []pool.Group{{Count: 1}}, Wait: 2 * time.Second})
 		})
 	}
 	switch kind {

@@ -21,9 +21,10 @@ func (db *DB) Claim(ctx context.Context, token secret.Text) (*Allocation, error)
 			OwnerKey string `db:"owner_key"`
 			LastNow  stamp  `db:"last_now"`
 			Clock    stamp  `db:"clock"`
-			ClosedAt stamp  `db:"closed_at"`
+			tombstone
 		}
-		err := t.Get(&row, `SELECT `+allocationColumns+`, a.owner_key, l.last_now, `+t.db.dialect.clock+` AS clock, ts.closed_at
+		age := t.db.age()
+		err := t.Get(&row, `SELECT `+allocationColumns+`, a.owner_key, l.last_now, `+t.db.dialect.clock+` AS clock, `+tombstoneColumns+`
 			FROM allocations a JOIN pool_locks l ON l.pool = a.pool LEFT JOIN waiters w ON w.allocation_id = a.id
 			LEFT JOIN tombstones ts ON ts.owner_key = a.owner_key WHERE a.token = ?`, hashKey(token.Reveal()))
 		if errors.Is(err, sql.ErrNoRows) {
@@ -40,7 +41,7 @@ func (db *DB) Claim(ctx context.Context, token secret.Text) (*Allocation, error)
 			return nil
 		case row.State != Granted:
 			return fail(ErrConflict, "the allocation of %q cannot be claimed: it is %s %s", row.Owner, row.State, row.EndReason)
-		case row.ClosedAt.After(t.now.Add(-tombstoneLife)):
+		case t.closes(row.tombstone, age):
 			return closedError(row.Owner)
 		case !row.AliveUntil.After(t.now):
 			return fail(ErrConflict, "the allocation of %q cannot be claimed: its client gave no sign of life until %s", row.Owner, formatTime(row.AliveUntil.Time))

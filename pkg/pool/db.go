@@ -39,6 +39,9 @@ type Options struct {
 	Actor    string        // kept with each event: who does this, with what, from where
 	Logger   *slog.Logger  // warnings, and each repetition at the debug level; nil discards them
 	Patience time.Duration // how long a database that does not answer is tried; 0 is 5 s to open, 30 s for an operation; who waits in the queue tries for as long as the wait
+	// Began is when a client began that lives for one build: it is granted nothing any more when a post-hook of
+	// its owner came since (ReleaseRequest.CloseOwner). Zero is for programs that go on.
+	Began time.Time
 	// Clock replaces the database's clock, for tests that move time.
 	Clock func() time.Time
 }
@@ -52,6 +55,7 @@ type DB struct {
 	connector *mysqlConnector // nil on SQLite
 	key       *secret.Key
 	actor     string
+	began     time.Time
 	logger    *slog.Logger
 	patience  time.Duration
 	awaits    time.Time // until then a database that is away is tried, whatever the patience: somebody waits
@@ -85,7 +89,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 }
 
 func newDB(u URL, o Options) (*DB, error) {
-	db := &DB{url: u, key: o.Key, actor: o.Actor, logger: o.Logger, patience: o.Patience, clock: o.Clock}
+	db := &DB{url: u, key: o.Key, actor: o.Actor, began: o.Began, logger: o.Logger, patience: o.Patience, clock: o.Clock}
 	if db.logger == nil {
 		db.logger = slog.New(slog.DiscardHandler)
 	}

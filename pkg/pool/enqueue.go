@@ -135,7 +135,7 @@ func (db *DB) takeUp(ctx context.Context, k *ticket, token secret.Text) error {
 		if err != nil {
 			return err
 		}
-		if p.ClosedAt.After(t.now.Add(-tombstoneLife)) {
+		if p.closed {
 			return closedError(k.Owner)
 		}
 		alive := t.now.Add(k.aliveFor)

@@ -89,7 +89,7 @@ func (db *DB) ReleaseKept(ctx context.Context, k KeptRelease) ([]Released, error
 	if err := k.check(); err != nil {
 		return nil, err
 	}
-	for {
+	for closed := false; ; {
 		m, err := db.meant(ctx, k)
 		if err != nil {
 			return nil, err
@@ -99,7 +99,14 @@ func (db *DB) ReleaseKept(ctx context.Context, k KeptRelease) ([]Released, error
 			if m.ago < 0 || m.ago >= tombstoneLife {
 				return nil, nil
 			}
-			return nil, db.closeOwner(ctx, k.Owner, hashKey(k.Owner))
+			return nil, db.closeOwner(ctx, k.Owner, hashKey(k.Owner), false, 0)
+		}
+		if k.Slot == nil && !closed && m.ago >= 0 && m.ago < tombstoneLife {
+			if err := db.closeOwner(ctx, k.Owner, hashKey(k.Owner), true, m.ago); err != nil {
+				return nil, err
+			}
+			closed = true // and look again, as Release does
+			continue
 		}
 		released, moved, err := db.releaseRows(ctx, ReleaseRequest{Owner: k.Owner, Slot: k.Slot, Result: k.Result, Dirty: k.Dirty}, m.rows, false)
 		if !moved {

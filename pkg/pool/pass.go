@@ -4,12 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"time"
 )
-
-// tombstoneLife is how long an owner whose post-hook found nothing is granted nothing: longer than a
-// pre-hook of an aborted build can be on its way.
-const tombstoneLife = 15 * time.Minute
 
 // poolRow is a row of pools: the policy as a transaction reads it.
 type poolRow struct {
@@ -275,7 +270,7 @@ func (t *tx) walkQueue(p *poolRow, ready *nodeList, fresh []int64, own *ticket, 
 	for offset, batch := 0, firstBatch; ; offset, batch = offset+batch, min(batch*batchGrow, maxBatch) {
 		var queue []queueRow
 		err := t.list(&queue, `SELECT a.id, a.owner, a.slot, a.request, a.lease_s, a.job_key, w.alive_until, w.detached, ts.closed_at
-			FROM allocations a JOIN waiters w ON w.allocation_id = a.id LEFT JOIN tombstones ts ON ts.owner_key = a.owner_key
+			FROM allocations a JOIN waiters w ON w.allocation_id = a.id LEFT JOIN tombstones ts ON ts.owner_key = a.owner_key AND ts.late_only = 0
 			WHERE a.pool = ? AND a.state = 'waiting' ORDER BY a.rank_at, a.id LIMIT ? OFFSET ?`, p.Name, batch, offset)
 		if err != nil {
 			return nil, false, err

@@ -12,13 +12,16 @@ import (
 // ReleaseRequest says what is given back: by token one allocation, by owner all of its or those of one
 // slot.
 type ReleaseRequest struct {
-	Token      secret.Text
-	Owner      string  // wins over Token when both are set
-	Slot       *string // nil is every slot
-	Result     string  // of the build, kept with the allocation
-	Dirty      bool    // the nodes need cleaning, whatever the pool's policy
-	Except     []int64 // allocations of the owner that stay as they are, by id
-	CloseOwner bool    // for post-hooks: when nothing at all is found, leave a tombstone, so that a pre-hook still on its way gets nothing
+	Token  secret.Text
+	Owner  string  // wins over Token when both are set
+	Slot   *string // nil is every slot
+	Result string  // of the build, kept with the allocation
+	Dirty  bool    // the nodes need cleaning, whatever the pool's policy
+	Except []int64 // allocations of the owner that stay as they are, by id
+	// CloseOwner is for post-hooks: a pre-hook of theirs that is still on its way gets nothing. When nothing at all
+	// is found no other one does either, for 15 minutes; else, where all slots are given back, those that began before
+	// (Options.Began).
+	CloseOwner bool
 }
 
 // Released is one allocation that was given back, or had been before.
@@ -56,8 +59,8 @@ func (db *DB) Release(ctx context.Context, r ReleaseRequest) ([]Released, error)
 		}); err != nil {
 			return nil, err
 		}
-		if len(rows) == 0 && r.CloseOwner && ownerKey != "" && !closed {
-			if err := db.closeOwner(ctx, r.Owner, ownerKey); err != nil {
+		if found := len(rows) > 0; r.CloseOwner && ownerKey != "" && !closed && (!found || r.Slot == nil) {
+			if err := db.closeOwner(ctx, r.Owner, ownerKey, found, 0); err != nil {
 				return nil, err
 			}
 			closed = true // and look again: a pre-hook may have come between
@@ -114,7 +117,10 @@ func (db *DB) releaseRows(ctx context.Context, r ReleaseRequest, rows []allocati
 			if released, err = t.releasePresent(r, policies, present); err != nil {
 				return err
 			}
-			if closed {
+			switch { // there was something after all
+			case closed && r.Slot == nil:
+				_, err = t.exec(`UPDATE tombstones SET late_only = 1 WHERE owner_key = ?`, hashKey(r.Owner))
+			case closed:
 				_, err = t.exec(`DELETE FROM tombstones WHERE owner_key = ?`, hashKey(r.Owner))
 			}
 			return err
@@ -164,27 +170,6 @@ func (t *tx) releasePresent(r ReleaseRequest, policies map[string]*poolRow, pres
 		}
 	}
 	return released, nil
-}
-
-// closeOwner leaves the tombstone of an owner of whom nothing was found.
-func (db *DB) closeOwner(ctx context.Context, owner, ownerKey string) error {
-	return db.transact(ctx, func(t *tx) error {
-		if err := t.readClock(); err != nil {
-			return err
-		}
-		n, err := t.exec(`UPDATE tombstones SET closed_at = ? WHERE owner_key = ?`, at(t.now), ownerKey)
-		if err == nil && n == 0 {
-			_, err = t.exec(`INSERT INTO tombstones (owner_key, closed_at) VALUES (?, ?)`, ownerKey, at(t.now))
-			if t.db.classify(err) == classDuplicate {
-				return errMoved // another post-hook of the same owner: see its row
-			}
-		}
-		if err != nil {
-			return err
-		}
-		t.event(Event{Kind: eventTombstone, Owner: owner})
-		return nil
-	})
 }
 
 // Cancel undoes an allocation by its token, in whatever state, for a client that gives up before its

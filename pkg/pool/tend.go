@@ -63,14 +63,3 @@ func (db *DB) TendTelling(ctx context.Context, tell func(Event)) (TendResult, er
 	}
 	return result, db.forgetTombstones(ctx)
 }
-
-// forgetTombstones removes those that count no more.
-func (db *DB) forgetTombstones(ctx context.Context) error {
-	return db.transact(ctx, func(t *tx) error {
-		if err := t.readClock(); err != nil {
-			return err
-		}
-		_, err := t.exec(`DELETE FROM tombstones WHERE closed_at < ?`, at(t.now.Add(-2*tombstoneLife)))
-		return err
-	})
-}

@@ -112,7 +112,7 @@ func (db *DB) insert(ctx context.Context, k *ticket) error {
 		if err != nil {
 			return err
 		}
-		if p.ClosedAt.After(t.now.Add(-tombstoneLife)) {
+		if p.closed {
 			return closedError(k.Owner)
 		}
 		lease, priority := p.allows(k.Request)
@@ -187,17 +187,18 @@ func (r *poolRow) allows(q Request) (leaseS int64, priority int) {
 // openPool is a pool's policy with what a ticket has to know before it is written.
 type openPool struct {
 	poolRow
-	LastNow  stamp `db:"last_now"`
-	Clock    stamp `db:"clock"`
-	ClosedAt stamp `db:"closed_at"`
+	LastNow stamp `db:"last_now"`
+	Clock   stamp `db:"clock"`
+	tombstone
+	closed bool // the owner is, to this client
 }
 
-// readPool gives a transaction without the lock its time, a pool's policy and the owner's tombstone.
+// readPool gives a transaction without the lock its time, a pool's policy and whether the owner is closed.
 func (t *tx) readPool(name, owner string) (*openPool, error) {
 	var p openPool
-	err := t.Get(&p, `SELECT `+poolColumns+`, l.last_now, `+t.db.dialect.clock+` AS clock,
-		(SELECT ts.closed_at FROM tombstones ts WHERE ts.owner_key = ?) AS closed_at
-		FROM pools p JOIN pool_locks l ON l.pool = p.name WHERE p.name = ?`, hashKey(owner), name)
+	age := t.db.age()
+	err := t.Get(&p, `SELECT `+poolColumns+`, l.last_now, `+t.db.dialect.clock+` AS clock, `+tombstoneColumns+`
+		FROM pools p JOIN pool_locks l ON l.pool = p.name LEFT JOIN tombstones ts ON ts.owner_key = ? WHERE p.name = ?`, hashKey(owner), name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, noSuchPool(name)
 	} else if err != nil {
@@ -205,6 +206,7 @@ func (t *tx) readPool(name, owner string) (*openPool, error) {
 	}
 	t.now = t.db.machineClock()
 	t.see(p.Clock, p.LastNow)
+	p.closed = t.closes(p.tombstone, age)
 	return &p, t.checkRepeated()
 }
 

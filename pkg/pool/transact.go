@@ -28,6 +28,7 @@ type tx struct {
 	operation string
 	uncertain bool // an earlier try may have been committed
 	now       time.Time
+	clock     stamp // the database's, as it was read with now; zero where that is this machine's
 	locked    map[string]*poolLock
 	events    []eventRow
 	granted   map[int64]time.Time // allocations that this transaction granted, with the end of their leases
@@ -198,7 +199,12 @@ func (t *tx) readClock() error {
 }
 
 // see moves the transaction's time so that it is the database's and never runs backwards.
-func (t *tx) see(clock, last stamp) { t.now = t.db.laterOf(t.now, clock, last) }
+func (t *tx) see(clock, last stamp) {
+	t.now, t.clock = t.db.laterOf(t.now, clock, last), clock
+}
+
+// present is the time by the clock alone, which may have gone back: durations are measured with it.
+func (t *tx) present() time.Time { return t.db.laterOf(t.db.machineClock(), t.clock, stamp{}) }
 
 // laterOf is max(clock, last), where clock is the database's unless a test moves time.
 func (db *DB) laterOf(machine time.Time, clock, last stamp) time.Time {

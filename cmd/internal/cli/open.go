@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -89,6 +90,9 @@ func (s Settings) Outboxes() []string {
 	return config.DefaultOutboxes(s.Getenv)
 }
 
+// began is when this program did, or near to it.
+var began = time.Now()
+
 // PoolOptions are the options for opening the database, or making it. A key file that cannot be read is a
 // UsageError.
 func (s Settings) PoolOptions() (pool.Options, error) {
@@ -97,6 +101,7 @@ func (s Settings) PoolOptions() (pool.Options, error) {
 		Password: c.DatabasePassword,
 		TLS:      pool.TLSOptions{Mode: c.DatabaseTLS.Mode, CAFile: c.DatabaseTLS.CAFile, CertFile: c.DatabaseTLS.CertFile, KeyFile: c.DatabaseTLS.KeyFile},
 		Actor:    s.Command + " by " + Whoami(s.Getenv),
+		Began:    began,
 		Logger:   NewLogger(s.Stderr, s.Program, c.LogFormat),
 	}
 	if c.SecretKeyFile == "" {

@@ -95,6 +95,100 @@ var tombstoneCases = []testCase{
 		w.equal("what comes back", 2, len(w.postHook("build")))
 	}},
 
+	{"a post-hook that found something refuses the pre-hooks that began before it, and no later one", func(w *world) {
+		w.add("n", "m")
+		ticket := w.enqueue(one("gate"), time.Hour)
+		late := w.beginning()
+		w.hold(one("build"))
+		w.equal("what comes back", []string{"m"}, returned(w.postHook("build")))
+		next := w.beginning()
+		for _, r := range []pool.Request{one("build"), one("build", slot("x"))} {
+			_, err := late.Allocate(w.ctx, r, pool.AllocateOptions{Wait: waitForever})
+			w.refused(err, pool.ErrConflict, "build", "closed")
+		}
+		_, err := late.Enqueue(w.ctx, one("build"), time.Hour)
+		w.refused(err, pool.ErrConflict, "closed")
+		_, err = late.Allocate(w.ctx, one("build"), pool.AllocateOptions{Ticket: ticket.Token})
+		w.refused(err, pool.ErrConflict, "closed")
+		w.equal("what there was of it", 1, len(w.allocations("build")))
+		_, err = late.Allocate(w.ctx, one("another"), pool.AllocateOptions{})
+		w.ok(err)
+		w.release("another")
+
+		// The build goes on, and has a second pre-hook, and a post-hook for that.
+		a, err := next.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.ok(err)
+		_, err = next.Claim(w.ctx, a.Token)
+		w.ok(err)
+		w.equal("what comes back", []string{"m"}, returned(w.postHook("build")))
+		_, err = next.Allocate(w.ctx, one("build", slot("x")), pool.AllocateOptions{})
+		w.refused(err, pool.ErrConflict, "closed")
+		w.hold(one("build")) // by a program that goes on
+		w.postHook("build")
+		w.postHook("build") // finds it given back
+		_, err = late.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.refused(err, pool.ErrConflict, "closed")
+		w.clock.add(tombstoneLife)
+		_, err = late.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.ok(err)
+		w.equal("events", 0, len(only(w.kinds(pool.EventFilter{}), "tombstone")))
+	}},
+
+	{"who has a grant when its build's post-hook comes cannot claim it, also where the post-hook did not see it", func(w *world) {
+		w.add("n", "m")
+		late := w.beginning()
+		a, err := late.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.ok(err)
+		w.hold(one("build", slot("x")))
+		w.change(w.raw(), "INSERT INTO tombstones (owner_key, closed_at, late_only) VALUES (?, ?, 1)", ownerKey("build"), w.clock.look().Format("2006-01-02 15:04:05.000000"))
+		_, err = w.beginning().Claim(w.ctx, a.Token) // who began since is not late
+		w.ok(err)
+		w.release("build")
+		a, err = w.db.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.ok(err)
+		_, err = late.Claim(w.ctx, a.Token)
+		w.refused(err, pool.ErrConflict, "build", "closed")
+	}},
+
+	{"a post-hook of one slot refuses nobody on the way to another", func(w *world) {
+		w.add("n", "m")
+		late := w.beginning()
+		w.hold(one("build", slot("x")))
+		x := "x"
+		_, err := w.db.Release(w.ctx, pool.ReleaseRequest{Owner: "build", Slot: &x, CloseOwner: true})
+		w.ok(err)
+		_, err = late.Allocate(w.ctx, one("build", slot("y")), pool.AllocateOptions{})
+		w.ok(err)
+	}},
+
+	{"a post-hook that was kept refuses the pre-hooks that began before it was, and no later one", func(w *world) {
+		w.add("n")
+		late := w.beginning()
+		w.hold(one("build"))
+		w.clock.add(time.Minute)
+		asked := w.clock.look()
+		next := w.beginning()
+		w.clock.add(time.Minute)
+		_, err := w.db.ReleaseKept(w.ctx, pool.KeptRelease{Owner: "build", Asked: asked})
+		w.ok(err)
+		_, err = late.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.refused(err, pool.ErrConflict, "closed")
+		_, err = next.Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.ok(err)
+	}},
+
+	{"a clock that went back has nobody refused that began after a post-hook", func(w *world) {
+		w.add("n")
+		w.hold(one("build"))
+		w.postHook("build")
+		w.clock.set(w.clock.look().Add(-time.Hour))
+		_, err := w.beginning().Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.ok(err)
+		w.postHook("build")
+		_, err = w.beginning().Allocate(w.ctx, one("build"), pool.AllocateOptions{})
+		w.ok(err)
+	}},
+
 	{"a release by hand, or by a token alone, closes nobody", func(w *world) {
 		w.add("n")
 		w.release("build")
@@ -215,6 +309,12 @@ var tombstoneCases = []testCase{
 	}},
 }
 
+// beginning opens a handle as a pre-hook does that begins now.
+func (w *world) beginning() *pool.DB {
+	w.Helper()
+	return w.open(func(o *pool.Options) { o.Began = w.clock.look() })
+}
+
 // postHook releases all that an owner has, and closes it when that is nothing.
 func (w *world) postHook(owner string) []pool.Released {
 	w.Helper()
@@ -233,5 +333,5 @@ func (w *world) allocations(owner string) []pool.Allocation {
 // closeByHand leaves the tombstone of a post-hook that came between two steps of its pre-hook.
 func (w *world) closeByHand(owner string) {
 	w.Helper()
-	w.change(w.raw(), "INSERT INTO tombstones (owner_key, closed_at) VALUES (?, ?)", ownerKey(owner), w.clock.look().Format("2006-01-02 15:04:05.000000"))
+	w.change(w.raw(), "INSERT INTO tombstones (owner_key, closed_at, late_only) VALUES (?, ?, 0)", ownerKey(owner), w.clock.look().Format("2006-01-02 15:04:05.000000"))
 }
