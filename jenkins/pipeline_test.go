@@ -111,6 +111,20 @@ func TestPipeline(t *testing.T) {
 	}
 	l.ctl("release", "--owner", p.owner)
 
+	// Aborted while its body runs: that is what the history tells.
+	p = l.start(tool, 6, "[:]", "#!/bin/sh\n: >running\nexec sleep 60\n")
+	l.until("the body runs", func() bool {
+		_, err := os.Stat(filepath.Join(p.workspace, "running"))
+		return err == nil
+	})
+	if err := os.WriteFile(filepath.Join(p.workspace, "abort"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.end(false)
+	if a := l.of(p.owner); len(a) != 1 || a[0].EndReason != pool.EndReleased || a[0].Result != "ABORTED" {
+		t.Errorf("the allocation: %+v", a)
+	}
+
 	// No node: the body does not run.
 	p = l.start(tool, 3, "[require: 'arch=aarch64']", "#!/bin/sh\necho never")
 	if text := p.end(false); !strings.Contains(text, "script returned exit code 11") || strings.Contains(text, "never\n") {
@@ -124,7 +138,7 @@ func TestPipeline(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(p.workspace, "abort"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text := p.end(false); !strings.Contains(text, "terminated") || !strings.Contains(text, "Aborted") || strings.Contains(text, "never\n") {
+	if text := p.end(false); !strings.Contains(text, "terminated") || !strings.Contains(text, "FlowInterruptedException") || strings.Contains(text, "never\n") {
 		t.Errorf("an abort:\n%s", text)
 	}
 	if got := l.state(p.owner); got != pool.Ended {

@@ -1,7 +1,8 @@
 // Runs the library's step as a pipeline would, on the steps that it uses: `groovy pipeline.groovy BODY SETTINGS`,
 // where SETTINGS is a map in Groovy. sh is Jenkins': by the script's first line, its two outputs one, its folder
 // the workspace; a file "abort" in the workspace ends it by TERM and an exception, as Jenkins' button does.
-class Aborted extends RuntimeException {}
+// Its exception has the name of Jenkins'.
+class FlowInterruptedException extends RuntimeException {}
 
 def workspace = new File(System.getenv('WORKSPACE'))
 def environment = [new LinkedHashMap(System.getenv())]
@@ -21,7 +22,7 @@ def sh = { Object given ->
         if (abort.delete()) {
             process.destroy()
             process.waitFor()
-            throw new Aborted()
+            throw new FlowInterruptedException()
         }
         Thread.sleep(10)
     }

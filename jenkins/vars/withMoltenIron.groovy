@@ -12,12 +12,17 @@ def call(Map settings = [:], Closure body) {
         variables << "MOLTENIRON_${name}=${setting.value instanceof List ? setting.value.join('\n') : setting.value}".toString()
     }
     withEnv(variables) {
-        String result = 'FAILURE' // of a body that throws, as one does that is aborted
+        String result = 'FAILURE' // of a body that throws
         try {
             // Within the try: a build that is aborted while it waits has to leave the queue.
             sh label: 'molten-prehook', script: '#!/bin/sh -e\nexec molten-prehook'
             body()
             result = currentBuild.currentResult
+        } catch (e) {
+            if (e.toString().contains('FlowInterruptedException')) { // a person's abort, or a time limit's
+                result = 'ABORTED'
+            }
+            throw e
         } finally {
             withEnv(["BUILD_RESULT=${result}".toString()]) {
                 sh label: 'molten-posthook', script: '#!/bin/sh -e\nexec molten-posthook'
