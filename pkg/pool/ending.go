@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -33,6 +34,27 @@ type openNode struct {
 	Node       int64  `db:"node_id"`
 	Name       string `db:"node"`
 	Generation int64  `db:"generation"`
+}
+
+func readOpen(open *[]openNode, allocations []int64) read {
+	return read{open, `SELECT allocation_id, node_id, node, generation FROM allocation_nodes
+		WHERE allocation_id IN (?) AND open_node IS NOT NULL ORDER BY allocation_id, position`, []any{allocations}}
+}
+
+// openNodes gives the open rows of allocations, from what was read with the lock where that has them.
+func (t *tx) openNodes(allocations []int64) (open []openNode, err error) {
+	for _, id := range allocations {
+		if !slices.Contains(t.opened, id) {
+			err = t.lists([]read{readOpen(&open, allocations)})
+			return open, err
+		}
+	}
+	for _, o := range t.open {
+		if slices.Contains(allocations, o.Allocation) {
+			open = append(open, o)
+		}
+	}
+	return open, nil
 }
 
 // end ends allocations of a locked pool and frees their nodes; it returns the nodes that became ready,
@@ -73,8 +95,7 @@ func (t *tx) endKind(p *poolRow, k endingKind, endings []ending) (freed []int64,
 	}
 	var open []openNode
 	if k.state != Waiting {
-		if err := t.list(&open, `SELECT allocation_id, node_id, node, generation FROM allocation_nodes
-			WHERE allocation_id IN (?) AND open_node IS NOT NULL ORDER BY allocation_id, position`, ids); err != nil {
+		if open, err = t.openNodes(ids); err != nil {
 			return nil, err
 		}
 	}

@@ -104,7 +104,8 @@ func (db *DB) releaseRows(ctx context.Context, r ReleaseRequest, rows []allocati
 	if len(ids) > 0 {
 		err = db.transact(ctx, func(t *tx) error {
 			var present []allocationRow
-			policies, err := t.lockWithPolicy(pools, read{&present, `SELECT ` + allocationColumns + ` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
+			t.opened = ids
+			policies, err := t.lockWithPolicy(pools, readOpen(&t.open, ids), read{&present, `SELECT ` + allocationColumns + ` FROM allocations a LEFT JOIN waiters w ON w.allocation_id = a.id
 				WHERE a.id IN (?) AND a.state <> 'ended'`, []any{ids}})
 			if err != nil {
 				return err

@@ -35,6 +35,8 @@ type tx struct {
 	asks      int64               // the allocation whose client runs this; 0 is none
 	braked    string              // what the pool's brake says of it; "" when it is not that
 	writes    []write             // not sent yet
+	open      []openNode          // of the allocations opened, read with the lock
+	opened    []int64
 }
 
 // read is a query of which all rows go into dest, a pointer to a slice of structs.
