@@ -29,27 +29,30 @@ func sqliteDSN(path string) string {
 	return "file:" + escaped + "?" + v.Encode()
 }
 
-// sqliteTrouble says why SQLite cannot open or write a file, where that can be seen from outside, else "". Its
-// own words are "unable to open database file" and "disk I/O error", also for a disk that is read-only or
-// full, because beside the file it writes two more.
-func sqliteTrouble(path string) string {
+// sqliteTrouble says what is wrong with a file that SQLite cannot open or write, and what to do about it. SQLite's
+// own words are "unable to open database file" and "disk I/O error", also for a disk that is read-only or full,
+// because beside the file it writes two more: so it is looked at from outside.
+func sqliteTrouble(path string, class class) (trouble, mend string) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return "is a folder; name a file in it"
+		return "is a folder", "name a file in it"
 	}
 	folder := filepath.Dir(path)
 	for _, place := range []string{path, folder} {
 		switch err := unix.Access(place, unix.W_OK); {
 		case errors.Is(err, unix.EROFS):
-			return "is on a file system that is read-only"
+			return "is on a file system that is read-only", "mount it for writing, see: findmnt -T " + folder
 		case errors.Is(err, unix.EACCES):
-			return "cannot be written by this user, who needs to write " + place
+			return "cannot be written by this user", "who needs the right to write " + place + ", see: ls -ld " + place
 		}
 	}
 	var disk unix.Statfs_t
-	if err := unix.Statfs(folder, &disk); err == nil && disk.Bavail == 0 {
-		return "is on a disk that is full"
+	if err := unix.Statfs(folder, &disk); class == classFull || err == nil && disk.Bavail == 0 {
+		return "is on a disk that is full", "make room, see: df -h " + folder
 	}
-	return ""
+	if class == classReadOnly {
+		return "is read-only", "see: lsattr -d " + path
+	}
+	return "does not answer", "see: ls -la " + folder
 }
 
 // networkFileSystems do not give SQLite the locks and the shared memory that WAL needs between machines.

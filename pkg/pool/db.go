@@ -135,7 +135,7 @@ func (db *DB) schema(ctx context.Context) (version int64, err error) {
 		if _, err := os.Stat(db.url.Path); errors.Is(err, fs.ErrNotExist) {
 			return 0, fail(ErrSchema, "database %s does not exist; create it with: moltenironctl init", db.url)
 		} else if err != nil {
-			return 0, fail(ErrUnreachable, "database %s: %w", db.url, err)
+			return 0, fail(ErrUnreachable, "database %s: %w; see: namei -l %s", db.url, err, db.url.Path)
 		}
 		err = db.retry(ctx, openPatience, func(bool) error {
 			return db.sql.GetContext(ctx, &version, "SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied = 1")

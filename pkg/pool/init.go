@@ -84,16 +84,19 @@ func Init(ctx context.Context, rawURL string, o Options) (InitResult, error) {
 	return result, nil
 }
 
+// elsewhere is what to do where no database can be made.
+const elsewhere = "make its folder writable for this user, or name another place with: --database sqlite:///PATH/pool.db"
+
 // createFile makes the empty SQLite file, readable by its owner only: it holds BMC passwords.
 func createFile(u URL) (created bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(u.Path), 0o750); err != nil {
-		return false, fail(ErrUnreachable, "database %s: %w", u, err)
+		return false, fail(ErrUnreachable, "database %s cannot be created: %w; %s", u, err, elsewhere)
 	}
 	f, err := os.OpenFile(u.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	} else if err != nil {
-		return false, fail(ErrUnreachable, "database %s cannot be created: %w", u, err)
+		return false, fail(ErrUnreachable, "database %s cannot be created: %w; %s", u, err, elsewhere)
 	}
 	return true, f.Close()
 }

@@ -2,13 +2,11 @@ package pool
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 )
 
@@ -132,56 +130,7 @@ func (db *DB) ended(ctx context.Context, err error) error {
 	if errors.Is(cause, context.Canceled) || !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
-	return &Error{Class: class, Text: fmt.Sprintf("database %s did not answer in time", db.url), Cause: cause}
-}
-
-// failure makes the last error of the database one for people.
-func (db *DB) failure(class class, err error) error {
-	var own *Error
-	var problems *Problems
-	switch {
-	case errors.As(err, &own), errors.As(err, &problems), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound):
-		return err
-	}
-	switch class {
-	case classRetry:
-		if db.connector == nil {
-			return fail(ErrUnreachable, "database %s is locked by another process: %w", db.url, err)
-		}
-		return fail(ErrUnreachable, "database %s: too many conflicts: %w", db.url, err)
-	case classCrowded:
-		return fail(ErrUnreachable, "database %s has too many connections (raise max_connections): %w", db.url, err)
-	case classHost, classLost:
-		if readOnlyHost(err) {
-			return fail(ErrUnreachable, "database %s is read-only: %w", db.url, err)
-		}
-		if db.connector == nil {
-			if trouble := sqliteTrouble(db.url.Path); trouble != "" {
-				return fail(ErrUnreachable, "database %s %s: %w", db.url, trouble, err)
-			}
-		}
-		return fail(ErrUnreachable, "database %s does not answer: %w", db.url, err)
-	case classReadOnly:
-		return fail(ErrUnreachable, "database %s is read-only: %w", db.url, err)
-	case classFull:
-		return fail(ErrUnreachable, "database %s is full: %w", db.url, err)
-	case classDenied:
-		return fail(ErrInvalid, "database %s refuses the account (see database_password_file, and moltenironctl init --grants): %w", db.url, err)
-	case classAbsent:
-		return fail(ErrSchema, "database %s is absent or incomplete; create it with moltenironctl init: %w", db.url, err)
-	}
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &certificate):
-		return fail(ErrInvalid, "the certificate of database %s is not trusted (see database_ca_file and database_tls): %w", db.url, err)
-	case errors.Is(err, mysql.ErrNoTLS):
-		return fail(ErrInvalid, "database %s has no TLS, which database_tls asks for: %w", db.url, err)
-	}
-	var my *mysql.MySQLError
-	if errors.As(err, &my) && my.Number == 1665 {
-		return fail(ErrInvalid, "database %s logs by statement; set binlog_format=ROW or MIXED: %w", db.url, err)
-	}
-	return fmt.Errorf("database %s: %w", db.url, err)
+	return &Error{Class: class, Text: fmt.Sprintf("database %s did not answer in time%s", db.url, db.mend(err)), Cause: cause}
 }
 
 // sleep waits for d or the end of the context, whose error it returns.
