@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/molteniron/molteniron/pkg/pool"
 	"github.com/molteniron/molteniron/pkg/secret"
+	"github.com/molteniron/molteniron/pkg/stage"
 )
 
 // undoTime is what Prepare takes to give back what it got: Jenkins starts the post-hook 5 s after it
@@ -147,7 +149,7 @@ func (p *prepare) clearStale() error {
 	if p.Enqueue {
 		return p.checkTicketFile()
 	}
-	paths, _ := p.places()
+	paths, flags := p.places()
 	for _, path := range paths {
 		if _, err := identify(path); errors.Is(err, errForeign) {
 			return invalid("%w; remove it, or name another file", err)
@@ -156,33 +158,49 @@ func (p *prepare) clearStale() error {
 	others := func(id identity) bool { return id.Owner != p.owner }
 	for _, path := range p.files() {
 		if err := remove(others, path); err != nil {
-			return fmt.Errorf("a file of an earlier build may be in the way: %w", err)
-		}
-		if err := p.checkFolder(path); err != nil {
-			return err
+			return fmt.Errorf("a file of an earlier build may be in the way: %w; remove it, or name another place", err)
 		}
 	}
 	for _, f := range p.forms() {
 		if f.edit == nil {
 			continue
 		}
-		if err := errors.Join(f.checkEdited(), p.checkFolder(f.path)); err != nil {
+		if err := f.checkEdited(); err != nil {
 			return err
 		}
+		paths, flags = append(paths, f.path), append(flags, f.flag)
+	}
+	return p.checkFolders(paths, flags)
+}
+
+// checkFolders makes sure that the files to be written can be, which is better told now than after an hour in
+// the queue, and that no dead process's files with passwords lie beside them.
+func (p *prepare) checkFolders(paths, flags []string) error {
+	seen := map[string]bool{}
+	for i, path := range paths {
+		folder := filepath.Dir(path)
+		if seen[folder] {
+			continue
+		}
+		seen[folder] = true
+		if err := p.checkFolder(path, flags[i]); err != nil {
+			return err
+		}
+		sweep(func(identity) bool { return false }, folder)
 	}
 	return nil
 }
 
-// checkFolder makes sure that a file to be written has a folder, which is better told now than after an hour
-// in the queue, and that no dead process's files with passwords lie there.
-func (p *prepare) checkFolder(path string) error {
-	if !p.makes(path) {
-		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return fmt.Errorf("no folder for %s: %w", path, err)
-		}
+func (p *prepare) checkFolder(path, flag string) error {
+	err := stage.Check(path, p.makes(path))
+	if err == nil {
+		return nil
 	}
-	sweep(func(identity) bool { return false }, filepath.Dir(path))
-	return nil
+	folder := filepath.Dir(path)
+	if _, missing := os.Stat(folder); errors.Is(missing, fs.ErrNotExist) && !p.makes(path) {
+		return fmt.Errorf("no folder for %s: %w; make it with: mkdir -p %s", path, missing, folder)
+	}
+	return fmt.Errorf("%w; nothing was asked for; mend that, or name another place with --%s", err, flag)
 }
 
 // clearOwn removes what an earlier allocation of this owner left: the ticket is accepted, so that one

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -69,7 +68,7 @@ func (p *prepare) resolveTicket() error {
 }
 
 // checkTicketFile makes sure, before anything is asked for, that the ticket file is not somebody else's
-// and has a folder.
+// and can be written.
 func (p *prepare) checkTicketFile() error {
 	id, err := identify(p.TicketFile)
 	switch {
@@ -80,10 +79,7 @@ func (p *prepare) checkTicketFile() error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if _, err := os.Stat(filepath.Dir(p.TicketFile)); err != nil {
-		return fmt.Errorf("no folder for %s: %w", p.TicketFile, err)
-	}
-	return nil
+	return p.checkFolder(p.TicketFile, "ticket-file")
 }
 
 // enqueue leaves a ticket in the queue and in the ticket file. Where the file has a ticket of the same

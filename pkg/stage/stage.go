@@ -74,6 +74,42 @@ func Write(files []File) (*Staged, error) {
 	return s, nil
 }
 
+// checkSize is what Check writes, in bytes: about what an env file takes, so that a full disk is noticed.
+const checkSize = 4096
+
+// Check finds out whether a file could be written at path now: it makes another beside it and removes that at
+// once. With makeFolder a folder that is missing is none, as with File.MakeFolder, if it could be made. The
+// error names the path; fs.ErrNotExist is a folder that is missing.
+func Check(path string, makeFolder bool) error {
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(folder)
+	for makeFolder && errors.Is(err, fs.ErrNotExist) && filepath.Dir(folder) != folder {
+		folder = filepath.Dir(folder)
+		_, err = os.Stat(folder)
+	}
+	if err == nil {
+		s := &Staged{set: rand.Text()}
+		err = try(s.temporaryName(filepath.Join(folder, filepath.Base(path))))
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+// try makes a file and removes it again.
+func try(name string) error {
+	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(make([]byte, checkSize))
+	return errors.Join(err, out.Close(), os.Remove(name))
+}
+
 func (s *Staged) write(f File) error {
 	path, err := filepath.Abs(f.Path) // Commit may be called from another folder
 	if err != nil {

@@ -332,3 +332,33 @@ func TestFullDisk(t *testing.T) {
 	}
 	want(t, folder, map[string]string{})
 }
+
+// Check finds what Write would, and leaves nothing.
+func TestCheck(t *testing.T) {
+	folder := t.TempDir()
+	for _, tt := range []struct {
+		path string
+		make bool
+		want error
+	}{
+		{"a", false, nil},
+		{"missing/a", false, fs.ErrNotExist},
+		{"missing/deep/a", true, nil},
+		{"file/a", false, syscall.ENOTDIR},
+		{"file/deep/a", true, syscall.ENOTDIR},
+	} {
+		if err := os.WriteFile(filepath.Join(folder, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(folder, tt.path)
+		err := stage.Check(path, tt.make)
+		if !errors.Is(err, tt.want) || err != nil && !strings.HasPrefix(err.Error(), "write "+path+": ") {
+			t.Errorf("%s: %v, want %v", tt.path, err, tt.want)
+		}
+		want(t, folder, map[string]string{"file": "-rw------- "})
+	}
+	// Also for root, who may write wherever the system takes files.
+	if err := stage.Check("/proc/a", false); err == nil {
+		t.Error("/proc takes a file")
+	}
+}
