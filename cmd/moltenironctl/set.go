@@ -17,7 +17,7 @@ func (a *app) setCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NODE FIELD=VALUE… | set --owner OWNER FIELD=VALUE…",
 		Short: "change fields of a node",
-		Long: `Change fields and properties of a node, or of each node that an owner holds. An empty VALUE unsets a field that
+		Long: `Change fields and properties of a node, or of each node that an owner holds, all or nothing. An empty VALUE unsets a field that
 may be unset. A new property needs --property, so that a mistyped field does not become one.`,
 		Example: `  moltenironctl set node-1 ram_mb=131072 cost=5
   moltenironctl set node-1 name=rack3-07
@@ -66,27 +66,18 @@ may be unset. A new property needs --property, so that a mistyped field does not
 					return err
 				}
 			}
+			c := pool.NodeChanges{Fields: changes, Owner: owner}
+			if newPassword {
+				c.Password = &p
+			}
+			names := make([]string, len(nodes))
+			for i, n := range nodes {
+				names[i] = n.Name
+			}
+			if nodes, err = db.SetNodes(cmd.Context(), names, c); err != nil {
+				return err
+			}
 			for _, n := range nodes {
-				if len(changes) > 0 {
-					if owner != "" {
-						n, err = db.SetNodeHeld(cmd.Context(), n.Name, owner, changes)
-					} else {
-						n, err = db.SetNode(cmd.Context(), n.Name, changes)
-					}
-					if err != nil {
-						return err
-					}
-				}
-				if newPassword {
-					if owner != "" {
-						err = db.SetPasswordHeld(cmd.Context(), n.Name, owner, p)
-					} else {
-						err = db.SetPassword(cmd.Context(), n.Name, p)
-					}
-					if err != nil {
-						return err
-					}
-				}
 				a.say("changed node %s", n.Name)
 			}
 			return nil

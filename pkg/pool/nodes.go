@@ -383,39 +383,50 @@ func (t *tx) insertAddresses(macs, ips []any) error {
 	return nil
 }
 
-// transactNode runs fn in a transaction that has locked the pool of the named node (and others), with
-// the node read under the lock. The pool is looked up before, because the lock must come first; a node
-// that moved meanwhile is looked up again.
-func (db *DB) transactNode(ctx context.Context, name string, others []string, fn func(t *tx, pools map[string]*poolRow, n *nodeRow) error) error {
+// transactNode is transactNodes for one node.
+func (db *DB) transactNode(ctx context.Context, name string, fn func(t *tx, pools map[string]*poolRow, n *nodeRow) error) error {
+	return db.transactNodes(ctx, []string{name}, nil, fn)
+}
+
+// transactNodes runs fn for each of the named nodes in one transaction, which has locked the pools of them all
+// (and others); the node is read under the lock. The pools are looked up before, because the lock must come
+// first; when a node moved meanwhile, all is done anew.
+func (db *DB) transactNodes(ctx context.Context, names, others []string, fn func(t *tx, pools map[string]*poolRow, n *nodeRow) error) error {
 	for {
-		var pool string
-		if err := db.get(ctx, &pool, `SELECT pool FROM nodes WHERE name = ?`, name); errors.Is(err, sql.ErrNoRows) {
-			return noSuchNode(name)
-		} else if err != nil {
+		var pools []string
+		if err := db.list(ctx, &pools, `SELECT DISTINCT pool FROM nodes WHERE name IN (?)`, names); err != nil {
 			return err
 		}
-		moved := false
+		if len(pools) == 0 {
+			return noSuchNode(names[0])
+		}
 		err := db.transactUnique(ctx, func(t *tx) error {
-			moved = false
-			pools, err := t.lockWithPolicy(append([]string{pool}, others...))
+			locked, err := t.lockWithPolicy(slices.Concat(pools, others))
 			if err != nil {
 				return err
 			}
-			n, err := t.nodeByName(name)
-			if err != nil {
-				return err
+			for _, name := range names {
+				n, err := t.nodeByName(name)
+				if err != nil {
+					return err
+				}
+				if locked[n.Pool] == nil {
+					return errElsewhere
+				}
+				if err := fn(t, locked, n); err != nil {
+					return err
+				}
 			}
-			if n.Pool != pool {
-				moved = true
-				return nil
-			}
-			return fn(t, pools, n)
+			return nil
 		})
-		if err != nil || !moved {
+		if !errors.Is(err, errElsewhere) {
 			return err
 		}
 	}
 }
+
+// errElsewhere ends a transaction that finds a node in a pool that it has not locked.
+var errElsewhere = &Error{Class: ErrConflict, Text: "a node was moved to another pool meanwhile"}
 
 func (t *tx) nodeByName(name string) (*nodeRow, error) {
 	var rows []*nodeRow
@@ -432,7 +443,7 @@ func (t *tx) nodeByName(name string) (*nodeRow, error) {
 // RemoveNode removes a node; its history stays. A node that is held is ErrConflict: put it into
 // maintenance, so that it drains. Requests that only this node could have met end as impossible.
 func (db *DB) RemoveNode(ctx context.Context, name string) error {
-	return db.transactNode(ctx, name, nil, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
+	return db.transactNode(ctx, name, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
 		if err := t.removeNodes([]*nodeRow{n}); err != nil {
 			return err
 		}

@@ -114,56 +114,82 @@ var setHint = map[string]string{
 	"hold_reason": "; use moltenironctl hold",
 }
 
-// SetNode changes fields and properties of a node, all or none, and serves who waits for what became
-// true. The pool of a held node cannot change (ErrConflict: drain it first). Values that are wrong are
-// ErrInvalid, all told at once; what is taken is ErrConflict.
+// NodeChanges are what SetNodes changes of each node.
+type NodeChanges struct {
+	Fields   []FieldChange
+	Password *secret.Text // of the BMC, sealed where a key is configured; nil leaves it as it is
+	Owner    string       // who must hold the nodes; "" is whoever
+}
+
+// SetNode is SetNodes for fields of one node.
 func (db *DB) SetNode(ctx context.Context, name string, changes []FieldChange) (Node, error) {
-	return db.setNode(ctx, name, "", changes)
-}
-
-// SetNodeHeld is SetNode for a build that holds the node: it is ErrConflict, naming the present holder,
-// when the owner has it no more.
-func (db *DB) SetNodeHeld(ctx context.Context, name, owner string, changes []FieldChange) (Node, error) {
-	return db.setNode(ctx, name, owner, changes)
-}
-
-func (db *DB) setNode(ctx context.Context, name, owner string, changes []FieldChange) (Node, error) {
-	var others []string
-	for _, c := range changes {
-		if c.Field == "pool" && c.Value != "" {
-			others = append(others, c.Value)
-		}
-	}
-	newName := name
-	err := db.transactNode(ctx, name, others, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
-		if err := n.checkHeld(owner); err != nil {
-			return err
-		}
-		old, err := n.node(nil)
-		if err != nil {
-			return err
-		}
-		spec := old.Spec()
-		if err := spec.apply(changes); err != nil {
-			return err
-		}
-		if spec.Name == "" || spec.Pool == "" {
-			return fail(ErrInvalid, "node %s: name and pool cannot be empty", n.Name)
-		}
-		if spec.BMC.Driver != old.BMC.Driver && spec.BMC.Port == old.BMC.Port {
-			spec.BMC.Port = 0 // the new driver's own
-		}
-		specs, err := normalizeAll([]NodeSpec{spec})
-		if err != nil {
-			return err
-		}
-		newName = specs[0].Name
-		return t.changeNode(pools, n, specs[0])
-	})
+	nodes, err := db.SetNodes(ctx, []string{name}, NodeChanges{Fields: changes})
 	if err != nil {
 		return Node{}, err
 	}
-	return db.Node(ctx, newName)
+	return nodes[0], nil
+}
+
+// SetNodes changes fields, properties and the password of nodes, all or none, and serves who waits for what
+// became true. It returns them as they are then, by pool and name. The pool of a held node cannot change
+// (ErrConflict: drain it first). Values that are wrong are ErrInvalid, all of a node told at once; what is taken
+// is ErrConflict, and a node that NodeChanges.Owner has no more, which names the present holder.
+func (db *DB) SetNodes(ctx context.Context, names []string, c NodeChanges) ([]Node, error) {
+	if c.Password != nil {
+		if err := checkPassword(*c.Password); err != nil {
+			return nil, fail(ErrInvalid, "node %s: %w", strings.Join(names, ", "), err)
+		}
+	}
+	var others []string
+	for _, f := range c.Fields {
+		if f.Field == "pool" && f.Value != "" {
+			others = append(others, f.Value)
+		}
+	}
+	after := map[string]string{} // names, by those before
+	err := db.transactNodes(ctx, names, others, func(t *tx, pools map[string]*poolRow, n *nodeRow) (err error) {
+		after[n.Name], err = t.setNode(pools, n, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return db.Nodes(ctx, NodeFilter{Names: slices.Collect(maps.Values(after))})
+}
+
+// setNode makes the changes and gives the name that the node has then.
+func (t *tx) setNode(pools map[string]*poolRow, n *nodeRow, c NodeChanges) (name string, err error) {
+	if err := n.checkHeld(c.Owner); err != nil {
+		return "", err
+	}
+	if c.Password != nil {
+		t.event(Event{Kind: eventNodeSet, Pool: n.Pool, Node: n.Name, Detail: map[string]any{"fields": []string{"bmc_password"}}})
+		if err := t.storePassword(n, *c.Password); err != nil {
+			return "", err
+		}
+	}
+	if len(c.Fields) == 0 {
+		return n.Name, nil
+	}
+	old, err := n.node(nil)
+	if err != nil {
+		return "", err
+	}
+	spec := old.Spec()
+	if err := spec.apply(c.Fields); err != nil {
+		return "", err
+	}
+	if spec.Name == "" || spec.Pool == "" {
+		return "", fail(ErrInvalid, "node %s: name and pool cannot be empty", n.Name)
+	}
+	if spec.BMC.Driver != old.BMC.Driver && spec.BMC.Port == old.BMC.Port {
+		spec.BMC.Port = 0 // the new driver's own
+	}
+	specs, err := normalizeAll([]NodeSpec{spec})
+	if err != nil {
+		return "", err
+	}
+	return specs[0].Name, t.changeNode(pools, n, specs[0])
 }
 
 // checkHeld refuses an owner, unless it is "", who has the node no more.
@@ -288,27 +314,10 @@ func differences(a, b NodeSpec) []string {
 	return names
 }
 
-// SetPassword stores the BMC password of a node, sealed where a key is configured.
+// SetPassword is SetNodes for the password of one node.
 func (db *DB) SetPassword(ctx context.Context, name string, password secret.Text) error {
-	return db.setPassword(ctx, name, "", password)
-}
-
-// SetPasswordHeld is SetPassword for a build that holds the node, with the errors of SetNodeHeld.
-func (db *DB) SetPasswordHeld(ctx context.Context, name, owner string, password secret.Text) error {
-	return db.setPassword(ctx, name, owner, password)
-}
-
-func (db *DB) setPassword(ctx context.Context, name, owner string, password secret.Text) error {
-	if err := checkPassword(password); err != nil {
-		return fail(ErrInvalid, "node %s: %w", name, err)
-	}
-	return db.transactNode(ctx, name, nil, func(t *tx, _ map[string]*poolRow, n *nodeRow) error {
-		if err := n.checkHeld(owner); err != nil {
-			return err
-		}
-		t.event(Event{Kind: eventNodeSet, Pool: n.Pool, Node: n.Name, Detail: map[string]any{"fields": []string{"bmc_password"}}})
-		return t.storePassword(n, password)
-	})
+	_, err := db.SetNodes(ctx, []string{name}, NodeChanges{Password: &password})
+	return err
 }
 
 func (t *tx) storePassword(n *nodeRow, password secret.Text) error {
@@ -389,7 +398,7 @@ func (db *DB) MarkDirty(ctx context.Context, name, reason string) (Node, error) 
 }
 
 func (db *DB) changeStatus(ctx context.Context, name string, fn func(t *tx, p *poolRow, n *nodeRow) error) (Node, error) {
-	err := db.transactNode(ctx, name, nil, func(t *tx, pools map[string]*poolRow, n *nodeRow) error { return fn(t, pools[n.Pool], n) })
+	err := db.transactNode(ctx, name, func(t *tx, pools map[string]*poolRow, n *nodeRow) error { return fn(t, pools[n.Pool], n) })
 	if err != nil {
 		return Node{}, err
 	}

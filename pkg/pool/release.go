@@ -221,7 +221,7 @@ func (db *DB) Revoke(ctx context.Context, node, reason string) (*Allocation, err
 		return nil, fail(ErrInvalid, "node %s: %w", node, err)
 	}
 	var id int64
-	err := db.transactNode(ctx, node, nil, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
+	err := db.transactNode(ctx, node, func(t *tx, pools map[string]*poolRow, n *nodeRow) error {
 		if n.AllocationID == nil {
 			return fail(ErrConflict, "node %s is held by nobody: it is %s", n.Name, n.Status)
 		}

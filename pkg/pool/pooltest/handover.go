@@ -175,7 +175,7 @@ var handOverCases = []testCase{
 		w.clock.add(31 * time.Second)
 		w.tend()
 		w.equal("the generation", before.Nodes[0].Generation+1, w.node("a").Generation)
-		_, err := w.db.SetNodeHeld(w.ctx, "a", "before", changes("note=mine"))
+		_, err := w.db.SetNodes(w.ctx, []string{"a"}, held("before", "note=mine"))
 		w.refused(err, pool.ErrConflict, "after")
 		for _, token := range []secret.Text{before.Token, {}} {
 			owner := ""

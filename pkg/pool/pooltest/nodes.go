@@ -247,17 +247,59 @@ var nodeCases = []testCase{
 	{"a build sets fields of a node only while it holds it", func(w *world) {
 		w.add("n")
 		w.hold(one("first"))
-		n, err := w.db.SetNodeHeld(w.ctx, "n", "first", changes("note=mine"))
+		nodes, err := w.db.SetNodes(w.ctx, []string{"n"}, held("first", "note=mine"))
 		w.ok(err)
-		w.equal("note", "mine", n.Properties["note"])
+		w.equal("note", "mine", nodes[0].Properties["note"])
 		w.release("first")
-		_, err = w.db.SetNodeHeld(w.ctx, "n", "first", changes("note=still mine"))
+		_, err = w.db.SetNodes(w.ctx, []string{"n"}, held("first", "note=still mine"))
 		w.refused(err, pool.ErrConflict, "first", "ready")
 		w.hold(one("second"))
-		_, err = w.db.SetNodeHeld(w.ctx, "n", "first", changes("note=still mine"))
+		_, err = w.db.SetNodes(w.ctx, []string{"n"}, held("first", "note=still mine"))
 		w.refused(err, pool.ErrConflict, "second")
 		w.equal("note", "mine", w.node("n").Properties["note"])
 	}},
+
+	{"several nodes are set all or none, their passwords too", func(w *world) {
+		w.policy("other")
+		w.addNode("a")
+		w.addNode("b", inPool("other"))
+		was := w.node("a")
+		password := secret.New(secretMark + " anew")
+		before := w.kinds(pool.EventFilter{})
+		for _, c := range []struct {
+			change string
+			names  []string
+			class  error
+			told   string
+		}{
+			{"mac=52:54:00:ff:00:01", []string{"a", "b"}, pool.ErrConflict, "mac 52:54:00:ff:00:01 is taken by node a"},
+			{"note=1", []string{"a", "ghost"}, pool.ErrNotFound, "ghost"},
+			{"cpus=many", []string{"a", "b"}, pool.ErrInvalid, "many"},
+		} {
+			_, err := w.db.SetNodes(w.ctx, c.names, pool.NodeChanges{Fields: changes(c.change), Password: &password})
+			w.refused(err, c.class, c.told)
+		}
+		bad := secret.New(secretMark + "\x00")
+		_, err := w.db.SetNodes(w.ctx, []string{"a", "b"}, pool.NodeChanges{Fields: changes("note=1"), Password: &bad})
+		w.refused(err, pool.ErrInvalid, "a, b", "NUL")
+		w.hold(one("build"))
+		_, err = w.db.SetNodes(w.ctx, []string{"a", "b"}, held("build", "note=1"))
+		w.refused(err, pool.ErrConflict, "b", "ready")
+		w.release("build")
+		w.equal("the node after all that", was.Spec(), w.node("a").Spec())
+		w.equal("its password", secretMark+" of a", w.password(w.db, "a"))
+
+		nodes, err := w.db.SetNodes(w.ctx, []string{"b", "a"}, pool.NodeChanges{Fields: changes("note=1"), Password: &password})
+		w.ok(err)
+		w.equal("those that were set", []string{"a 1", "b 1"}, []string{nodes[0].Name + " " + nodes[0].Properties["note"], nodes[1].Name + " " + nodes[1].Properties["note"]})
+		w.equal("the passwords", []string{secretMark + " anew", secretMark + " anew"}, []string{w.password(w.db, "a"), w.password(w.db, "b")})
+		w.equal("events, four of them of the build", len(before)+4+4, len(w.kinds(pool.EventFilter{})))
+	}},
+}
+
+// held are changes that an owner makes of what it holds.
+func held(owner string, fields ...string) pool.NodeChanges {
+	return pool.NodeChanges{Fields: changes(fields...), Owner: owner}
 }
 
 // names lists the names of the nodes that a filter selects, in the order that the library gives.

@@ -72,9 +72,10 @@ var revokeCases = []testCase{
 		for _, err := range []error{extend, hold, adopt, release, nodes} {
 			w.refused(err, pool.ErrConflict, "revoked: the lab needs it", `held by "next"`, "nothing was changed")
 		}
-		_, err = w.db.SetNodeHeld(w.ctx, "n", "build", changes("note=mine"))
+		_, err = w.db.SetNodes(w.ctx, []string{"n"}, held("build", "note=mine"))
 		w.refused(err, pool.ErrConflict, `held by "next"`)
-		w.refused(w.db.SetPasswordHeld(w.ctx, "n", "build", secret.New("mine")), pool.ErrConflict, `held by "next"`)
+		password := secret.New("mine")
+		w.refused(second(w.db.SetNodes(w.ctx, []string{"n"}, pool.NodeChanges{Password: &password, Owner: "build"})), pool.ErrConflict, `held by "next"`)
 		w.equal("events", before, w.events())
 		w.equal("holders", map[string]string{"n": "next"}, w.holders())
 	}},
