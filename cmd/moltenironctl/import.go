@@ -56,7 +56,7 @@ With --from-molteniron the nodes are read from the database of the original Molt
 			}
 			inv, err := read()
 			if err != nil {
-				return err
+				return a.judge(cmd, inv, err, o)
 			}
 			for _, w := range inv.Warnings {
 				a.say("warning: %s", w)
@@ -92,6 +92,21 @@ With --from-molteniron the nodes are read from the database of the original Molt
 	from.add(f)
 	completeWords(cmd, "format", format.Allowed...)
 	return cmd
+}
+
+// judge adds to the faults of a file those that the pool finds in what could be read of it: clashes with nodes that
+// are there, and pools that are not. Without a database the file's own are all.
+func (a *app) judge(cmd *cobra.Command, inv *inventory.Inventory, faults error, o pool.ImportOptions) error {
+	if inv == nil || len(inv.Rows) == 0 || o.Prune { // which nodes would go cannot be told: a row that could not be read may name one
+		return faults
+	}
+	db, err := a.open(cmd)
+	if err != nil {
+		return faults
+	}
+	defer db.Close()
+	_, err = db.Import(cmd.Context(), inv.Specs(), pool.ImportOptions{DryRun: true})
+	return inv.Together(faults, err)
 }
 
 // originalFlags say where the database of the original MoltenIron is.

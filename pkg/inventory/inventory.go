@@ -47,6 +47,8 @@ type Inventory struct {
 	Format   Format
 	Rows     []Row
 	Warnings []string // what is not carried over or looks like a slip; each begins with file and line
+
+	faulted map[string]bool // lines of the rows that Read found faults in
 }
 
 // Specs are the nodes in their order.
@@ -65,7 +67,7 @@ const maxInput = 64 << 20
 // Read reads an inventory; format "" is found out from the content. name is the file's, for messages and
 // for finding password files, which are relative to its folder; "" and "-" are standard input. The error is
 // a *pool.Problems with every fault of the file (class pool.ErrInvalid), or that of r. It shows no
-// password.
+// password. With a *pool.Problems comes what could be read, for Together.
 func Read(r io.Reader, format Format, name string) (*Inventory, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -80,7 +82,7 @@ func Read(r io.Reader, format Format, name string) (*Inventory, error) {
 	if format == "" {
 		format = Detect(data, name)
 	}
-	p := &parser{inventory: &Inventory{Name: name, Format: format}, lost: map[string]*loss{}, unread: map[string]bool{}}
+	p := &parser{inventory: &Inventory{Name: name, Format: format, faulted: map[string]bool{}}, lost: map[string]*loss{}}
 	switch format {
 	case CSV:
 		p.readCSV(data)
@@ -91,26 +93,31 @@ func Read(r io.Reader, format Format, name string) (*Inventory, error) {
 	}
 	p.tellLosses()
 	if len(p.problems) > 0 {
-		p.judge()
-		return nil, invalid(p.problems...)
+		return p.inventory, p.inventory.Together(invalid(p.problems...), pool.CheckNodes(p.inventory.Specs()))
 	}
 	return p.inventory, nil
 }
 
-// judge adds what pkg/pool finds wrong with the rows that could be read, so that nobody who mends the others
-// is then told of more.
-func (p *parser) judge() {
-	err := p.inventory.Locate(pool.CheckNodes(p.inventory.Specs()))
-	var found *pool.Problems
-	if !errors.As(err, &found) {
-		return
+// Together adds to the faults that Read found those that pkg/pool finds in the rows that could be read, so that
+// nobody who mends the first is then told of more. A row that Read found faults in is not judged: what it lacks
+// may be what could not be read. An error in found that is no *pool.Problems adds nothing.
+func (inv *Inventory) Together(read, found error) error {
+	var faults, more *pool.Problems
+	if !errors.As(read, &faults) || !errors.As(inv.Locate(found), &more) {
+		return read
 	}
-	for _, text := range found.List {
-		line, _, _ := strings.Cut(strings.TrimPrefix(text, p.inventory.Name+":"), ":")
-		if !p.unread[line] {
-			p.problems = append(p.problems, text)
+	all := &pool.Problems{Class: faults.Class, List: slices.Clone(faults.List)}
+	told := map[string]bool{}
+	for _, text := range all.List {
+		told[text] = true
+	}
+	for _, text := range more.List {
+		line, _, _ := strings.Cut(strings.TrimPrefix(text, inv.Name+":"), ":")
+		if !inv.faulted[line] && !told[text] {
+			all.List = append(all.List, text)
 		}
 	}
+	return all
 }
 
 func invalid(problems ...string) error {
@@ -219,8 +226,7 @@ func Write(w io.Writer, format Format, specs []pool.NodeSpec, withCredentials bo
 type parser struct {
 	inventory *Inventory
 	problems  []string
-	before    int             // problems when the present row began
-	unread    map[string]bool // lines of the rows that have problems already
+	before    int // problems when the present row began
 	lost      map[string]*loss
 }
 

@@ -396,7 +396,7 @@ func FuzzRead(f *testing.F) {
 			var problems *pool.Problems
 			switch {
 			case errors.As(err, &problems):
-				if inv != nil || len(problems.List) == 0 {
+				if inv == nil || len(problems.List) == 0 {
 					t.Fatalf("%s: %v, %q", format, inv, problems.List)
 				}
 				for _, p := range problems.List {

@@ -49,7 +49,7 @@ func (p *parser) ownNode(f *fields) {
 
 func (p *parser) add(spec pool.NodeSpec, line int) {
 	if len(p.problems) > p.before {
-		p.unread[strconv.Itoa(line)] = true
+		p.inventory.faulted[strconv.Itoa(line)] = true
 	}
 	p.before = len(p.problems)
 	p.inventory.Rows = append(p.inventory.Rows, Row{spec, line})

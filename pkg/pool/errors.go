@@ -67,6 +67,43 @@ func (p *Problems) Error() string { return strings.Join(p.List, "\n") }
 // Unwrap implements errors.Unwrap.
 func (p *Problems) Unwrap() error { return p.Class }
 
+// faults collects what is wrong with one input, so that all of it is told together.
+type faults struct {
+	class error
+	list  []string
+}
+
+// take adds the faults of an error: several, or one clash. Another error comes back.
+func (f *faults) take(err error) error {
+	var several *Problems
+	var one *Error
+	var class error
+	var list []string
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &several):
+		class, list = several.Class, several.List
+	case errors.As(err, &one) && errors.Is(one, ErrConflict):
+		class, list = one.Class, []string{one.Text}
+	default:
+		return err
+	}
+	if f.class != nil && !errors.Is(class, f.class) {
+		class = ErrInvalid // of several kinds, and all of them the input's
+	}
+	f.class, f.list = class, append(f.list, list...)
+	return nil
+}
+
+// err is what was taken, a *Problems, or nil.
+func (f *faults) err() error {
+	if len(f.list) == 0 {
+		return nil
+	}
+	return &Problems{Class: f.class, List: f.list}
+}
+
 // BusyError says that an owner and slot already have an active allocation (class ErrConflict).
 type BusyError struct {
 	Owner, Slot string

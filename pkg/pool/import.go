@@ -21,13 +21,14 @@ type Change struct {
 
 // Import makes the pool's nodes those of an inventory: new ones are added, known ones (by name) changed
 // where they differ, and with Prune the others removed; all or nothing. A spec without a password keeps
-// the one that is stored. All faults are told at once (*Problems). It returns the changes by name.
+// the one that is stored. All faults of all specs, and all clashes with nodes that stay, are told at once
+// (*Problems). It returns the changes by name.
 func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]Change, error) {
-	specs, err := normalizeAll(specs)
-	if err != nil {
-		return nil, err
-	}
-	if err := db.checkPools(ctx, specs); err != nil {
+	var wrong faults
+	specs, faulty, err := normalizeAll(specs)
+	_ = wrong.take(err) // it is that or nil
+	pools, err := db.checkPools(ctx, specs)
+	if err = wrong.take(err); err != nil {
 		return nil, err
 	}
 	uids := make([]string, len(specs))
@@ -35,22 +36,21 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 		uids[i] = newID()
 	}
 	// A known node may lie in a pool that the inventory does not name: that pool is locked too.
-	names := make([]string, len(specs))
-	for i, s := range specs {
-		names[i] = s.Name
+	names := []string{""} // which is nobody's
+	for _, s := range specs {
+		if checkName("name", s.Name) == nil {
+			names = append(names, s.Name)
+		}
 	}
 	var changes []Change
 	for {
-		pools := poolsOf(specs)
 		var present []string
-		if len(names) > 0 {
-			if err := db.list(ctx, &present, `SELECT DISTINCT pool FROM nodes WHERE name IN (?)`, names); err != nil {
-				return nil, err
-			}
+		if err := db.list(ctx, &present, `SELECT DISTINCT pool FROM nodes WHERE name IN (?)`, names); err != nil {
+			return nil, err
 		}
 		lock := slices.Concat(pools, present)
 		if len(lock) == 0 {
-			return nil, nil
+			return nil, wrong.err()
 		}
 		moved := false
 		err = db.transactUnique(ctx, func(t *tx) error {
@@ -61,7 +61,7 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 			}
 			var known []*nodeRow
 			if err := t.list(&known, `SELECT `+nodeColumns+`, n.bmc_password, a.owner, a.slot, a.expires_at FROM nodes n
-				LEFT JOIN allocations a ON a.id = n.allocation_id WHERE n.name IN (?) OR n.pool IN (?)`, names, pools); err != nil {
+				LEFT JOIN allocations a ON a.id = n.allocation_id WHERE n.name IN (?) OR n.pool IN (?)`, names, append(pools, "")); err != nil {
 				return err
 			}
 			for _, n := range known {
@@ -73,7 +73,7 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 			if err := fillAddresses(t.ctx, t.conn, known); err != nil {
 				return err
 			}
-			changes, err = t.importNodes(policies, known, specs, uids, o)
+			changes, err = t.importNodes(policies, known, specs, uids, faulty, wrong, o)
 			if err != nil {
 				return err
 			}
@@ -98,31 +98,36 @@ func (db *DB) Import(ctx context.Context, specs []NodeSpec, o ImportOptions) ([]
 	return changes, nil
 }
 
-// checkPools tells of every spec whose pool is not there; the lock would tell of the first pool alone.
-func (db *DB) checkPools(ctx context.Context, specs []NodeSpec) error {
-	if len(specs) == 0 {
-		return nil
+// checkPools gives the pools of the specs that are there, and tells of every spec whose pool is not; the lock
+// would tell of the first pool alone.
+func (db *DB) checkPools(ctx context.Context, specs []NodeSpec) (there []string, err error) {
+	noName := func(pool string) bool { return checkName("pool", pool) != nil } // which is told already
+	wanted := slices.DeleteFunc(poolsOf(specs), noName)
+	if len(wanted) == 0 {
+		return nil, nil
 	}
-	var there []string
-	if err := db.list(ctx, &there, `SELECT name FROM pools WHERE name IN (?)`, poolsOf(specs)); err != nil {
-		return err
+	if err := db.list(ctx, &there, `SELECT name FROM pools WHERE name IN (?)`, wanted); err != nil {
+		return nil, err
 	}
 	var problems []string
 	for _, s := range specs {
-		if !slices.Contains(there, s.Pool) {
+		if !slices.Contains(there, s.Pool) && !noName(s.Pool) {
 			problems = append(problems, fmt.Sprintf("node %s: no pool %q; make it with: moltenironctl pool add %s", s.Name, s.Pool, s.Pool))
 		}
 	}
 	if len(problems) > 0 {
-		return &Problems{Class: ErrNotFound, List: problems}
+		return there, &Problems{Class: ErrNotFound, List: problems}
 	}
-	return nil
+	return there, nil
 }
 
 // errDryRun ends a transaction that only looked: it is rolled back, and transact returns nil.
 var errDryRun = &Error{Class: errRepeated, Text: "dry run"}
 
-func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []NodeSpec, uids []string, o ImportOptions) ([]Change, error) {
+// importNodes makes the changes, unless something is wrong: that which is known already, of the specs that are
+// faulty and of others, or what is found here.
+func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []NodeSpec, uids []string,
+	faulty map[int]bool, wrong faults, o ImportOptions) ([]Change, error) {
 	byName := make(map[string]*nodeRow, len(known))
 	for _, n := range known {
 		byName[n.Name] = n
@@ -133,13 +138,23 @@ func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []No
 	var changed []NodeSpec
 	newPassword := map[string]bool{}
 	named := map[string]bool{}
+	var leaving []int64 // nodes that are not to have what they have now
 	for i, s := range specs {
 		named[s.Name] = true
 		n := byName[s.Name]
+		if faulty[i] {
+			if n != nil {
+				leaving = append(leaving, n.ID)
+			}
+			continue
+		}
 		if n == nil {
 			fresh, freshUIDs = append(fresh, s), append(freshUIDs, uids[i])
 			changes = append(changes, Change{Node: s.Name, Kind: "add"})
 			continue
+		}
+		if err := wrong.take(n.checkMove(s.Pool)); err != nil {
+			return nil, err
 		}
 		if s.BMC.Password.IsZero() {
 			n.BMCPassword = nil // it stays as it is, so there is no need to be able to open it
@@ -162,22 +177,23 @@ func (t *tx) importNodes(pools map[string]*poolRow, known []*nodeRow, specs []No
 		var gone []*nodeRow
 		for _, n := range known {
 			if !named[n.Name] {
-				gone = append(gone, n)
+				gone, leaving = append(gone, n), append(leaving, n.ID)
 				changes = append(changes, Change{Node: n.Name, Kind: "remove"})
 			}
 		}
 		if len(gone) > 0 {
-			if err := t.removeNodes(gone); err != nil {
+			if err := wrong.take(t.removeNodes(gone)); err != nil {
 				return nil, err
 			}
 		}
 	}
-	// The clashes of all rows are told together.
-	var ids []int64
 	for _, s := range changed {
-		ids = append(ids, byName[s.Name].ID)
+		leaving = append(leaving, byName[s.Name].ID)
 	}
-	if err := t.checkTaken(slices.Concat(fresh, changed), ids); err != nil {
+	if err := wrong.take(t.checkTaken(slices.Concat(fresh, changed), leaving)); err != nil {
+		return nil, err
+	}
+	if err := wrong.err(); err != nil {
 		return nil, err
 	}
 	if err := t.vacate(changed, byName); err != nil {

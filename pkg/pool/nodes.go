@@ -136,7 +136,7 @@ func noSuchPool(name string) error {
 // faults of all specs are told at once (*Problems): ErrInvalid for values that are wrong, ErrConflict for
 // a name, BMC endpoint, MAC or deployment address that is taken; an unknown pool is ErrNotFound.
 func (db *DB) AddNodes(ctx context.Context, specs []NodeSpec) error {
-	specs, err := normalizeAll(specs)
+	specs, _, err := normalizeAll(specs)
 	if err != nil || len(specs) == 0 {
 		return err
 	}
@@ -162,32 +162,33 @@ func (db *DB) AddNodes(ctx context.Context, specs []NodeSpec) error {
 // CheckNodes tells what is wrong with specs in themselves and among each other, as AddNodes and Import do
 // (*Problems, ErrInvalid), without a database.
 func CheckNodes(specs []NodeSpec) error {
-	_, err := normalizeAll(specs)
+	_, _, err := normalizeAll(specs)
 	return err
 }
 
-// normalizeAll checks specs on their own and among each other.
-func normalizeAll(specs []NodeSpec) ([]NodeSpec, error) {
-	out := make([]NodeSpec, len(specs))
+// normalizeAll checks specs on their own and among each other. What is wrong with those that are faulty, by
+// place, stays in them as it was said.
+func normalizeAll(specs []NodeSpec) (out []NodeSpec, faulty map[int]bool, err error) {
+	out, faulty = make([]NodeSpec, len(specs)), map[int]bool{}
 	var problems []string
 	seen := map[string]string{}
 	for i, spec := range specs {
 		s, bad := spec.normalize()
 		out[i] = s
-		for _, b := range bad {
-			problems = append(problems, fmt.Sprintf("node %s: %s", s.Name, b))
-		}
 		for _, key := range s.uniqueKeys() {
 			if first, taken := seen[key]; taken {
-				problems = append(problems, fmt.Sprintf("node %s: %s is given to node %s too", s.Name, key, first))
+				bad = append(bad, fmt.Sprintf("%s is given to node %s too", key, first))
 			}
 			seen[key] = s.Name
 		}
+		for _, b := range bad {
+			problems, faulty[i] = append(problems, fmt.Sprintf("node %s: %s", s.Name, b)), true
+		}
 	}
 	if len(problems) > 0 {
-		return nil, &Problems{Class: ErrInvalid, List: problems}
+		return out, faulty, &Problems{Class: ErrInvalid, List: problems}
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 // uniqueKeys are what no two nodes may share, in words.

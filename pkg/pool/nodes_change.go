@@ -185,7 +185,7 @@ func (t *tx) setNode(pools map[string]*poolRow, n *nodeRow, c NodeChanges) (name
 	if spec.BMC.Driver != old.BMC.Driver && spec.BMC.Port == old.BMC.Port {
 		spec.BMC.Port = 0 // the new driver's own
 	}
-	specs, err := normalizeAll([]NodeSpec{spec})
+	specs, _, err := normalizeAll([]NodeSpec{spec})
 	if err != nil {
 		return "", err
 	}
@@ -198,6 +198,14 @@ func (r *nodeRow) checkHeld(owner string) error {
 		return fail(ErrConflict, "node %s is not held by %q; %s", r.Name, owner, r.holder())
 	}
 	return nil
+}
+
+// checkMove refuses another pool for a node that is held.
+func (r *nodeRow) checkMove(pool string) error {
+	if pool == r.Pool || r.Status != Allocated {
+		return nil
+	}
+	return fail(ErrConflict, "node %s is held by %q, so it cannot change its pool; let it drain with: moltenironctl maintenance on %s --reason TEXT", r.Name, *r.Owner, r.Name)
 }
 
 // holder says in words who has a node.
@@ -230,8 +238,8 @@ func (t *tx) writeNode(n *nodeRow, spec NodeSpec, password bool) error {
 		return err
 	}
 	changed := differences(old.Spec(), spec)
-	if spec.Pool != n.Pool && n.Status == Allocated {
-		return fail(ErrConflict, "node %s is held by %q, so it cannot change its pool; let it drain with: moltenironctl maintenance on %s --reason TEXT", n.Name, *n.Owner, n.Name)
+	if err := n.checkMove(spec.Pool); err != nil {
+		return err
 	}
 	if len(changed) == 0 && !password {
 		return nil

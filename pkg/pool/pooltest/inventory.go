@@ -74,6 +74,37 @@ var inventoryCases = []testCase{
 		w.equal("nodes", []string{"taken"}, w.names(pool.NodeFilter{}))
 	}},
 
+	{"faulty rows, pools that are not there, clashes with nodes that stay and held nodes are told together", func(w *world) {
+		w.policy("other")
+		w.policy("third")
+		taken, known, moved, gone := w.spec("taken", inPool("third")), w.spec("known"), w.spec("moved"), w.spec("gone", inPool("other"))
+		w.inventory(pool.ImportOptions{}, taken, known, moved, gone)
+		w.hold(one("build", needs("name=moved")))
+		w.hold(one("another", from("other")))
+
+		faulty := known // what it has now is another's, if its fault is mended
+		faulty.Arch, faulty.MACs = "?", []string{"52:54:00:ff:00:01"}
+		heir := w.spec("heir", func(s *pool.NodeSpec) { s.MACs = known.MACs })
+		clash := w.spec("clash", func(s *pool.NodeSpec) { s.BMC.Address = taken.BMC.Address })
+		after := w.spec("after", inPool("other"), func(s *pool.NodeSpec) { s.MACs = gone.MACs })
+		moved.Pool = "other"
+		rows := []pool.NodeSpec{faulty, heir, clash, after, moved, w.spec("lost", inPool("ghost")), w.spec("-", inPool("-"))}
+		_, err := w.db.Import(w.ctx, rows, pool.ImportOptions{Prune: true})
+		w.refused(err, pool.ErrInvalid)
+		w.equal("the faults", []string{
+			`node known: arch "?": write it as uname -m says, as in x86_64`,
+			`node -: name "-": 1 to 63 letters, digits, dots, underscores and hyphens, beginning with a letter or digit`,
+			`node -: pool "-": 1 to 63 letters, digits, dots, underscores and hyphens, beginning with a letter or digit`,
+			`node lost: no pool "ghost"; make it with: moltenironctl pool add ghost`,
+			`node moved is held by "build", so it cannot change its pool; let it drain with: moltenironctl maintenance on moved --reason TEXT`,
+			`node gone is held by "another"; let it drain with: moltenironctl maintenance on gone --reason TEXT`,
+			`node clash: bmc ` + taken.BMC.Address + ` port 623 is taken by node taken`,
+		}, w.problems(err))
+		_, err = w.db.Import(w.ctx, []pool.NodeSpec{clash, w.spec("lost", inPool("ghost"))}, pool.ImportOptions{})
+		w.refused(err, pool.ErrInvalid, "clash", "ghost")
+		w.equal("nodes", []string{"known", "moved", "gone", "taken"}, w.names(pool.NodeFilter{}))
+	}},
+
 	{"nodes that swap their addresses in one import swap them", func(w *world) {
 		a, b := w.spec("a"), w.spec("b")
 		w.inventory(pool.ImportOptions{}, a, b)
