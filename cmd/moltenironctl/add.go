@@ -30,6 +30,9 @@ func (a *app) addCommand() *cobra.Command {
 			if spec.Properties, err = parseProperties(properties); err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("bmc-port") && spec.BMC.Port == 0 { // which would be the driver's own
+				return cli.Usagef("--bmc-port 0: give a port between 1 and 65535")
+			}
 			if spec.BMC.Password, _, err = password.read(a); err != nil {
 				return err
 			}

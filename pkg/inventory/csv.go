@@ -102,12 +102,15 @@ func (c *cell) number() int64 {
 }
 
 func (c *cell) port() int {
-	n := c.number()
-	if n < 0 || n > 65535 {
-		c.fault("%d is not between 1 and 65535", n)
+	text := c.text()
+	if text == "" {
 		return 0
 	}
-	return int(n)
+	n, problem := portNumber(text)
+	if problem != "" {
+		c.fault("%s", problem)
+	}
+	return n
 }
 
 func (p *parser) faultAt(line, offset int, format string, args ...any) {

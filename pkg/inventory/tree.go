@@ -143,12 +143,24 @@ func (f *fields) number(key string) int64 {
 
 // port is a number that must be one of TCP or UDP: what lies beyond an int would wrap around.
 func (f *fields) port(key string) int {
-	n := f.number(key)
-	if n < 0 || n > 65535 {
-		f.fault(f.v.Get(key).Line, key, "%d is not between 1 and 65535", n)
+	text := strings.TrimSpace(f.text(key))
+	if text == "" {
 		return 0
 	}
-	return int(n)
+	n, problem := portNumber(text)
+	if problem != "" {
+		f.fault(f.v.Get(key).Line, key, "%s", problem)
+	}
+	return n
+}
+
+// portNumber is wholeNumber for a port.
+func portNumber(text string) (int, string) {
+	n, problem := wholeNumber(text)
+	if problem == "" && (n < 1 || n > 65535) {
+		n, problem = 0, fmt.Sprintf("%d is not between 1 and 65535", n)
+	}
+	return int(n), problem
 }
 
 // wholeNumber reads a decimal number; the second result says what is wrong.

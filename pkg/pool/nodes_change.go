@@ -20,7 +20,7 @@ func (s *NodeSpec) apply(changes []FieldChange) error {
 	var problems []string
 	for _, c := range changes {
 		if err := s.applyOne(c); err != nil {
-			problems = append(problems, err.Error())
+			problems = append(problems, fmt.Sprintf("node %s: %s", s.Name, err))
 		}
 	}
 	if len(problems) > 0 {
@@ -76,7 +76,7 @@ func (s *NodeSpec) applyOne(c FieldChange) error {
 		if err := number(&port); err != nil {
 			return err
 		}
-		if port > 65535 {
+		if c.Value != "" && (port < 1 || port > 65535) {
 			return fmt.Errorf("bmc_port %d is not between 1 and 65535", port)
 		}
 		s.BMC.Port = int(port)
@@ -176,9 +176,8 @@ func (t *tx) setNode(pools map[string]*poolRow, n *nodeRow, c NodeChanges) (name
 		return "", err
 	}
 	spec := old.Spec()
-	if err := spec.apply(c.Fields); err != nil {
-		return "", err
-	}
+	var wrong faults
+	_ = wrong.take(spec.apply(c.Fields)) // it is that or nil
 	if spec.Name == "" || spec.Pool == "" {
 		return "", fail(ErrInvalid, "node %s: name and pool cannot be empty", n.Name)
 	}
@@ -186,7 +185,8 @@ func (t *tx) setNode(pools map[string]*poolRow, n *nodeRow, c NodeChanges) (name
 		spec.BMC.Port = 0 // the new driver's own
 	}
 	specs, _, err := normalizeAll([]NodeSpec{spec})
-	if err != nil {
+	_ = wrong.take(err)
+	if err := wrong.err(); err != nil {
 		return "", err
 	}
 	return specs[0].Name, t.changeNode(pools, n, specs[0])
