@@ -33,7 +33,7 @@ func (a *app) historyCommand() *cobra.Command {
   moltenironctl history --pool gpu --since 2026-11-20 --until 2026-11-21
   moltenironctl history --since 7d --limit 0 -o csv`,
 		Args:        words(0, 0, ""),
-		Annotations: databaseExits(),
+		Annotations: databaseExits(12),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			now := time.Now()
 			if f.Since, err = parseTime("--since", since, now); err != nil {
@@ -47,6 +47,9 @@ func (a *app) historyCommand() *cobra.Command {
 			}
 			return a.withDB(cmd, func(ctx context.Context, db *pool.DB) error {
 				events, err := db.Events(ctx, f)
+				if err == nil && len(events) == 0 {
+					err = everKnown(ctx, db, f)
+				}
 				if err != nil {
 					return err
 				}
@@ -77,6 +80,29 @@ func (a *app) historyCommand() *cobra.Command {
 	completeWords(cmd, "output", format.Allowed...)
 	cmd.AddCommand(a.pruneCommand())
 	return cmd
+}
+
+// everKnown refuses a node and a pool that there never was; history outlives both.
+func everKnown(ctx context.Context, db *pool.DB, f pool.EventFilter) error {
+	for _, ask := range []struct {
+		name  string
+		ever  pool.EventFilter
+		exist func() error
+	}{
+		{f.Node, pool.EventFilter{Node: f.Node, Limit: 1}, func() error { _, err := db.Node(ctx, f.Node); return err }},
+		{f.Pool, pool.EventFilter{Pool: f.Pool, Limit: 1}, func() error { _, err := db.Pool(ctx, f.Pool); return err }},
+	} {
+		if ask.name == "" {
+			continue
+		}
+		if events, err := db.Events(ctx, ask.ever); err != nil || len(events) > 0 {
+			return err
+		}
+		if err := ask.exist(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parseTime reads an age, a day or a moment; "" is the zero time.
