@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -171,7 +172,11 @@ func (a *app) readInventory(path string, format inventory.Format) (*inventory.In
 		defer f.Close()
 		r = f
 	}
-	return inventory.Read(r, format, path)
+	inv, err := inventory.Read(r, format, path)
+	if err != nil && !errors.Is(err, pool.ErrInvalid) { // a folder, say
+		err = &pool.Error{Class: pool.ErrInvalid, Text: err.Error(), Cause: err}
+	}
+	return inv, err
 }
 
 // confirmPrune refuses to remove nodes that nobody has confirmed.

@@ -13,7 +13,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/molteniron/molteniron/pkg/internal/document"
@@ -117,6 +119,7 @@ func (inv *Inventory) Together(read, found error) error {
 			all.List = append(all.List, text)
 		}
 	}
+	inv.sort(all.List)
 	return all
 }
 
@@ -199,7 +202,21 @@ func (inv *Inventory) Locate(err error) error {
 			located.List[i] = fmt.Sprintf("%s:%d: %s", inv.Name, line, text)
 		}
 	}
+	inv.sort(located.List)
 	return located
+}
+
+// sort puts faults into the order of their lines; those without one come last.
+func (inv *Inventory) sort(list []string) {
+	line := func(text string) int {
+		rest, _ := strings.CutPrefix(text, inv.Name+":")
+		digits, _, _ := strings.Cut(rest, ":")
+		if n, err := strconv.Atoi(digits); err == nil {
+			return n
+		}
+		return math.MaxInt
+	}
+	slices.SortStableFunc(list, func(a, b string) int { return cmp.Compare(line(a), line(b)) })
 }
 
 // Write writes nodes as YAML or CSV, with their passwords only when asked. Read gives the same specs
