@@ -132,21 +132,15 @@ func (a *app) poolAdd() *cobra.Command {
 		Example: `  moltenironctl pool add gpu
   moltenironctl pool add gpu lease=2h max_lease=8h cleaning=true`,
 		Args:        words(1, -1, "NAME"),
-		Annotations: databaseExits(13),
+		Annotations: databaseExits(12, 13),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			changes, err := parseChanges(args[1:])
 			if err != nil {
 				return err
 			}
 			policy := pool.DefaultPolicy()
-			problems := &pool.Problems{Class: pool.ErrInvalid}
-			for _, c := range changes {
-				if err := policy.Set(c); err != nil {
-					problems.List = append(problems.List, err.Error())
-				}
-			}
-			if len(problems.List) > 0 {
-				return problems
+			if err := policy.SetAll(args[0], changes); err != nil {
+				return err
 			}
 			return a.withDB(cmd, func(ctx context.Context, db *pool.DB) error {
 				if err := db.AddPool(ctx, args[0], policy); err != nil {

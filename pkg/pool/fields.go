@@ -165,6 +165,17 @@ func fieldNames() string {
 	return strings.Join(names, ", ")
 }
 
+// requirableNames are the fields that a requirement may name.
+func requirableNames() string {
+	var names []string
+	for _, f := range NodeFields {
+		if f.Requirable {
+			names = append(names, f.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 func propertyNames(p map[string]string) string {
 	if len(p) == 0 {
 		return ""

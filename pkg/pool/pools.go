@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -92,7 +93,22 @@ func formatDuration(d time.Duration) string {
 	return text
 }
 
-// Set changes one field of the policy; the error says what the field takes.
+// SetAll changes fields of the policy of the named pool; all that is wrong is told at once (*Problems).
+func (p *Policy) SetAll(pool string, changes []FieldChange) error {
+	var wrong faults
+	for _, c := range changes {
+		if err := p.Set(c); err != nil {
+			class := ErrInvalid
+			if errors.Is(err, ErrNotFound) {
+				class = ErrNotFound
+			}
+			_ = wrong.take(&Problems{Class: class, List: []string{fmt.Sprintf("pool %s: %s", pool, err)}}) // it is that
+		}
+	}
+	return wrong.err()
+}
+
+// Set changes one field of the policy; the error says what the field takes. A field that is none is ErrNotFound.
 func (p *Policy) Set(c FieldChange) error {
 	duration := func(to *time.Duration) error {
 		d, err := time.ParseDuration(c.Value)
@@ -154,7 +170,7 @@ func (p *Policy) Set(c FieldChange) error {
 	case "strikes_broken":
 		return number(&p.StrikesBroken)
 	}
-	return fmt.Errorf("a pool has no field %q; its fields are %s", c.Field, policyFieldNames())
+	return fail(ErrNotFound, "a pool has no field %q; its fields are %s", c.Field, policyFieldNames())
 }
 
 // maxSpan keeps every moment that a policy leads to within what DATETIME can say.
@@ -269,16 +285,12 @@ func (db *DB) poolStory(ctx context.Context, name string, fn func(t *tx, p *pool
 func (db *DB) SetPool(ctx context.Context, name string, changes []FieldChange) (PoolInfo, error) {
 	err := db.poolStory(ctx, name, func(t *tx, row *poolRow) error {
 		p := row.policy()
-		var problems []string
+		if err := p.SetAll(name, changes); err != nil {
+			return err
+		}
 		fields := map[string]any{}
 		for _, c := range changes {
-			if err := p.Set(c); err != nil {
-				problems = append(problems, fmt.Sprintf("pool %s: %s", name, err))
-			}
 			fields[c.Field] = c.Value
-		}
-		if len(problems) > 0 {
-			return &Problems{Class: ErrInvalid, List: problems}
 		}
 		if err := p.check(name); err != nil {
 			return err

@@ -53,7 +53,7 @@ func parseRequirement(expr string) (Requirement, error) {
 	}
 	f, isField := fieldByName(key)
 	if isField && !f.Requirable {
-		return none, fmt.Errorf("%s cannot be asked for", key)
+		return none, fmt.Errorf("%s cannot be asked for; what can are properties and %s", key, requirableNames())
 	}
 	numeric := isField && f.Kind == KindNumber
 

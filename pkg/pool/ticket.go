@@ -45,8 +45,10 @@ func (r Request) normalize() (Request, error) {
 	names := map[string]bool{}
 	for _, g := range r.Groups {
 		switch {
-		case g.Count < 1 || g.Count > maxCount:
-			return r, fail(ErrInvalid, "count %d is not between 1 and %d", g.Count, maxCount)
+		case g.Count < 1:
+			return r, fail(ErrInvalid, "count %d: ask for 1 node or more", g.Count)
+		case g.Count > maxCount:
+			return r, fail(ErrImpossible, "no pool could meet a request for %d nodes; the most is %d", g.Count, maxCount)
 		case names[g.Name]:
 			return r, fail(ErrInvalid, "group %q is named twice", g.Name)
 		case g.Name != "" && !isGroupName(g.Name):

@@ -86,7 +86,6 @@ var groupCases = []testCase{
 			"no node":            nil,
 			"count 0":            {group("a", 0)},
 			"count -1":           {group("a", 1), group("b", -1)},
-			"count 10001":        {group("a", 10001)},
 			`"a" is named twice`: {group("a", 1), group("b", 1), group("a", 1)},
 			`"" is named twice`:  {group("", 1), group("", 1)},
 			"Upper":              {group("Upper", 1)},

@@ -59,13 +59,16 @@ var poolCases = []testCase{
 			{"max_broken_pct=101", "101"},
 			{"max_hold_pct=x", "x"},
 			{"cleaning=maybe", "maybe"},
-			{"colour=red", "colour"},
 		} {
 			_, err := w.db.SetPool(w.ctx, "p", changes("pick_up=1m", c.change))
 			w.refused(err, pool.ErrInvalid, c.told)
 		}
 		_, err = w.db.SetPool(w.ctx, "p", changes("lease=x", "grace=y"))
 		w.equal("faults", 2, len(w.problems(err)))
+		_, err = w.db.SetPool(w.ctx, "p", changes("pick_up=1m", "colour=red"))
+		w.refused(err, pool.ErrNotFound, "colour")
+		_, err = w.db.SetPool(w.ctx, "p", changes("lease=x", "colour=red"))
+		w.refused(err, pool.ErrInvalid, "colour", "lease")
 		after, err := w.db.Pool(w.ctx, "p")
 		w.ok(err)
 		w.equal("the pool", before, after)
