@@ -15,10 +15,11 @@ func (a *app) initCommand() *cobra.Command {
 		Short: "create the database, or upgrade its schema",
 		Long: `Create the database with its default pool, or upgrade the schema of an older one. It is safe to run
 again: a database that is up to date stays as it is. Nothing else creates or upgrades a database.`,
-		Example: `  moltenironctl init                                    # the embedded default
+		Example: `  moltenironctl init                                          # the embedded default
   moltenironctl init --database sqlite:///srv/ci/pool.db
-  moltenironctl init --database mysql://molteniron@db1/molteniron
-  moltenironctl init --grants | mariadb -u root         # accounts for hooks and people, then change their passwords`,
+  moltenironctl init --database mysql://root@db1/molteniron   # as who may make a database, then the accounts for hooks and people:
+  moltenironctl init --database mysql://root@db1/molteniron --grants >grants.sql   # put passwords of your own into it
+  mariadb -h db1 -u root -p <grants.sql`,
 		Args:        words(0, 0, ""),
 		Annotations: databaseExits(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

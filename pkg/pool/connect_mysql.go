@@ -196,7 +196,19 @@ func (c *mysqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
 		}
 		c.failed(i)
 	}
-	return nil, errors.Join(errs...)
+	return nil, inLine(errs)
+}
+
+// inLine joins errors in one line.
+func inLine(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	all := make([]any, len(errs))
+	for i, err := range errs {
+		all[i] = err
+	}
+	return fmt.Errorf(strings.Repeat("%w, ", len(errs)-1)+"%w", all...)
 }
 
 func (c *mysqlConnector) connectHost(ctx context.Context, i int) (driver.Conn, error) {

@@ -67,6 +67,9 @@ type DB struct {
 // program (the text names the mend), ErrUnreachable when nothing answered for Options.Patience.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	u, err := ParseURL(url)
+	if err == nil {
+		err = u.checkNamed()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +136,7 @@ func (db *DB) URL() string { return db.url.String() }
 func (db *DB) schema(ctx context.Context) (version int64, err error) {
 	if db.connector == nil {
 		if _, err := os.Stat(db.url.Path); errors.Is(err, fs.ErrNotExist) {
-			return 0, fail(ErrSchema, "database %s does not exist; create it with: moltenironctl init", db.url)
+			return 0, fail(ErrSchema, "database %s does not exist; create it with: %s", db.url, db.initCommand())
 		} else if err != nil {
 			return 0, fail(ErrUnreachable, "database %s: %w; see: namei -l %s", db.url, err, db.url.Path)
 		}
@@ -161,13 +164,22 @@ func (db *DB) schema(ctx context.Context) (version int64, err error) {
 	return db.connector.facts.version, err
 }
 
+// initCommand is what to type to make or upgrade the schema. Of a file it names the file, which a flag of this
+// program may have named; the URL of a server may lack what else was said, a password.
+func (db *DB) initCommand() string {
+	if db.connector == nil {
+		return "moltenironctl init --database " + db.url.String()
+	}
+	return "moltenironctl init"
+}
+
 func (db *DB) checkSchema(version int64) error {
 	switch {
 	case version == 0:
-		return fail(ErrSchema, "database %s has no MoltenIron schema; create it with: moltenironctl init", db.url)
+		return fail(ErrSchema, "database %s has no MoltenIron schema; create it with: %s", db.url, db.initCommand())
 	case version < schemaVersion:
-		return fail(ErrSchema, "the schema of database %s is version %d, older than this program's %d; upgrade it with: moltenironctl init",
-			db.url, version, schemaVersion)
+		return fail(ErrSchema, "the schema of database %s is version %d, older than this program's %d; upgrade it with: %s",
+			db.url, version, schemaVersion, db.initCommand())
 	case version > schemaVersion:
 		return fail(ErrSchema, "the schema of database %s is version %d, newer than this program's %d; install the MoltenIron release that it was made for",
 			db.url, version, schemaVersion)

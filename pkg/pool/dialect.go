@@ -22,6 +22,7 @@ type dialect struct {
 	begin      string            // the statement that begins a transaction that writes
 	lock       string            // suffix of a locking SELECT
 	clock      string            // expression of the time after a wait for a lock; NULL: this machine's clock
+	tables     string            // query for the names of all tables
 	now        string            // the same where nothing is waited for, whatever the session's time zone
 	classify   func(error) class // what an error of the engine asks for
 }
@@ -32,6 +33,7 @@ var sqliteDialect = dialect{
 	lock:     "",
 	clock:    "NULL", // one machine, so its clock is the database's
 	now:      "NULL",
+	tables:   "SELECT name FROM sqlite_master WHERE type = 'table'",
 	classify: classifySQLite,
 }
 
@@ -41,6 +43,7 @@ var mysqlDialect = dialect{
 	lock:     " FOR UPDATE",
 	clock:    "SYSDATE(6)", // NOW and UTC_TIMESTAMP give the time before the wait for the lock
 	now:      "UTC_TIMESTAMP(6)",
+	tables:   "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
 	classify: classifyMySQL,
 }
 

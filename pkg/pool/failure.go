@@ -38,7 +38,8 @@ func (db *DB) failure(class class, err error) error {
 		}
 		return fail(ErrUnreachable, "database %s does not answer: %w%s", db.url, err, db.mend(err))
 	case classDenied:
-		return fail(ErrInvalid, "database %s refuses the account (see database_password_file, and moltenironctl init --grants): %w", db.url, err)
+		return fail(ErrInvalid, "database %s refuses the account: %w; is the password right (database_password_file)? an administrator of the server makes accounts with: "+
+			"moltenironctl init, then moltenironctl init --grants", db.url, err)
 	case classAbsent:
 		return fail(ErrSchema, "database %s is absent or incomplete; create it with moltenironctl init: %w", db.url, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -39,8 +40,8 @@ func Init(ctx context.Context, rawURL string, o Options) (InitResult, error) {
 		}
 		result.Created, err = createFile(u)
 	} else {
-		if u.Database == "" {
-			return result, fail(ErrInvalid, "database %s names no database; write mysql://USER@HOST/molteniron", u)
+		if err := u.checkNamed(); err != nil {
+			return result, err
 		}
 		// Before anything is written: it must not be written into one of two clusters.
 		if result.Warnings, err = checkHosts(ctx, u, o); err != nil {
@@ -61,6 +62,11 @@ func Init(ctx context.Context, rawURL string, o Options) (InitResult, error) {
 	}
 	if result.From > schemaVersion {
 		return result, db.checkSchema(result.From)
+	}
+	if result.From == 0 {
+		if err := db.checkForeign(ctx); err != nil {
+			return result, err
+		}
 	}
 	// Two inits at once, or one beside the other on a cluster, meet as conflicts: each statement can be
 	// repeated, so the whole is.
@@ -126,6 +132,25 @@ func createDatabase(ctx context.Context, u URL, o Options) (created bool, err er
 		return err
 	})
 	return err == nil, err
+}
+
+// checkForeign refuses a database in which another program has tables of our names. Those that we made have a
+// version beside them, from the first on.
+func (db *DB) checkForeign(ctx context.Context) error {
+	var there []string
+	if err := db.list(ctx, &there, db.dialect.tables); err != nil {
+		return err
+	}
+	var theirs []string
+	for _, g := range hookGrants { // it lists our tables
+		if slices.Contains(there, g.table) {
+			theirs = append(theirs, g.table)
+		}
+	}
+	if len(theirs) == 0 || slices.Contains(theirs, "goose_db_version") {
+		return nil
+	}
+	return fail(ErrSchema, "database %s has tables of another program (%s) and no MoltenIron schema; name a database of its own", db.url, strings.Join(theirs, ", "))
 }
 
 func (db *DB) migrate(ctx context.Context) error {
@@ -206,7 +231,8 @@ func Grants(rawURL string) (string, error) {
 	}
 	database := "`" + strings.ReplaceAll(u.Database, "`", "``") + "`"
 	var b strings.Builder
-	b.WriteString("-- run as an administrator of the server; replace the passwords, and '%' by the hosts that connect\n")
+	b.WriteString("-- for an administrator of the server, when moltenironctl init has made the tables (rights go to tables that are\n" +
+		"-- there); replace the passwords, and '%' by the hosts that connect\n")
 	b.WriteString("CREATE USER IF NOT EXISTS 'molteniron'@'%' IDENTIFIED BY 'CHANGE-ME';\n")
 	for _, g := range hookGrants {
 		b.WriteString("GRANT " + g.rights + " ON " + database + "." + g.table + " TO 'molteniron'@'%';\n")

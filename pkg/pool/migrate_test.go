@@ -146,3 +146,40 @@ func (db *DB) columns(t *testing.T) []string {
 	slices.Sort(list)
 	return list
 }
+
+// A database in which another program has tables of our names is left as it is.
+func TestInitForeign(t *testing.T) {
+	for engine, fresh := range migrationURLs(t) {
+		t.Run(engine, func(t *testing.T) {
+			url := fresh()
+			u := must(ParseURL(url))
+			if u.Path != "" {
+				must(createFile(u))
+			} else {
+				must(createDatabase(t.Context(), u, Options{}))
+			}
+			db := must(newDB(u, Options{}))
+			defer db.Close()
+			if _, err := db.sql.ExecContext(t.Context(), "CREATE TABLE nodes (hostname VARCHAR(10))"); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Init(t.Context(), url, Options{})
+			if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "tables of another program (nodes)") {
+				t.Errorf("init: %v", err)
+			}
+			var tables []string
+			if err := db.sql.SelectContext(t.Context(), &tables, db.dialect.tables); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"nodes"}, tables); diff != "" {
+				t.Errorf("tables (-want +got):\n%s", diff)
+			}
+			if _, err := db.sql.ExecContext(t.Context(), "DROP TABLE nodes"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Init(t.Context(), url, Options{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

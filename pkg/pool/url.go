@@ -130,6 +130,14 @@ func parseHost(s string) (hostport, problem string) {
 	return net.JoinHostPort(host, port), ""
 }
 
+// checkNamed refuses the URL of a server that names no database on it.
+func (u URL) checkNamed() error {
+	if u.Path == "" && u.Database == "" {
+		return fail(ErrInvalid, "database %s names no database; write mysql://USER@HOST/molteniron", u)
+	}
+	return nil
+}
+
 // String writes the URL without its password.
 func (u URL) String() string {
 	if u.Path != "" {
