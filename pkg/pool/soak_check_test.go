@@ -144,13 +144,7 @@ func (s *soak) checkLines(lines []soakLine, members []*soakMember) {
 		l.What, l.Out, l.Call, l.Return = "release", "unknown", l.Return, end+1
 		add(l)
 	}
-	switch porcupine.CheckOperationsTimeout(linearModel.ToModel(), history, linearLimit) {
-	case porcupine.Ok:
-	case porcupine.Unknown:
-		t.Errorf("the history of %d operations could not be checked within %s", len(history), linearLimit)
-	default:
-		t.Errorf("the history of %d operations is not linearizable", len(history))
-	}
+	checkHistory(t, history)
 }
 
 // frozenIn: was it frozen at any moment of that time?
