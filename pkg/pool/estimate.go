@@ -131,6 +131,9 @@ func (s *scene) estimate(i int) Estimate {
 	default:
 		basis = "the time that the pool allows for cleaning, which is the latest"
 	}
+	if late.braked {
+		basis += "; while its job has its share of the pool, builds of others may come before it"
+	}
 	if s.pool.Cleaning && late.when.After(s.now) && late.leases+builds > 0 {
 		basis += fmt.Sprintf(", and all of the %s that the pool allows for cleaning", formatDuration(seconds(s.pool.CleanLimitS)))
 	}
@@ -155,6 +158,7 @@ type played struct {
 	when   time.Time
 	leases int             // builds of which only the lease is known
 	jobs   map[string]bool // whose past builds were asked
+	braked bool            // its job's share held the target back for a while
 }
 
 // play simulates the pool until the target request is granted.
@@ -169,9 +173,15 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 	if s.pool.Cleaning {
 		cleaning = seconds(s.pool.CleanLimitS)
 	}
+	// Who is behind the target gets only what is not set aside for it. But for who waits for its job's share
+	// nothing is.
+	queue := s.queue[:target+1]
+	if s.pool.MaxPerJobPct < 100 {
+		queue = s.queue[:min(len(s.queue), playQueue+1)]
+	}
 	hopeful := map[string]bool{} // what the nodes in service could ever fill, by request
-	var asked []Group            // up to the target
-	for _, q := range s.queue[:target+1] {
+	var asked []Group
+	for _, q := range queue {
 		if _, known := hopeful[q.Request]; !known {
 			hopeful[q.Request] = s.could(q.groups, (*nodeRow).inService)
 			asked = append(asked, q.groups...)
@@ -201,10 +211,11 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 			freeAt[n] = free
 		}
 	}
-	waiting := slices.Clone(s.queue[:target+1])
+	waiting := slices.Clone(queue)
 	goal := s.queue[target]
 	for now, step := s.now, 0; step < playSteps; step++ {
 		used := map[*nodeRow]bool{}
+		served := map[*sceneRequest]bool{}
 		hopeless := map[string]bool{} // equal requests are matched once
 		shares := s.shares()
 		if shares != nil {
@@ -221,6 +232,7 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 				if hopeful[q.Request] {
 					shares.keep(q.JobKey, want)
 				}
+				p.braked = p.braked || q == goal
 				continue
 			}
 			m := matchAmong(q.groups, s.nodes, func(n *nodeRow) bool {
@@ -238,7 +250,7 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 			}
 			end := now
 			if granted {
-				q.served = true
+				served[q] = true
 				shares.take(q.JobKey, want)
 				end = now.Add(seconds(q.LeaseS))
 				if d, known := s.past[q.JobKey]; known {
@@ -259,11 +271,7 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 				}
 			}
 		}
-		waiting = slices.DeleteFunc(waiting, func(q *sceneRequest) bool {
-			served := q.served
-			q.served = false
-			return served
-		})
+		waiting = slices.DeleteFunc(waiting, func(q *sceneRequest) bool { return served[q] })
 		next := time.Time{}
 		for _, moments := range []map[*nodeRow]time.Time{freeAt, busy} {
 			for _, at := range moments {

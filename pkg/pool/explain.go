@@ -18,7 +18,7 @@ type Explanation struct {
 	Place      int // in the queue; for a what-if request the place it would get
 	Groups     []Group
 	Reason     string         // in one line: why not yet
-	Impossible bool           // no node of the pool could ever meet it
+	Impossible bool           // the pool could never meet it: no nodes of it could, or its job's share of them is too small
 	Stalled    bool           // it waits for nodes that are broken or in maintenance
 	Now        bool           // it can be served at once
 	Braked     bool           // its job has its share of the pool, so that no other wish would serve it sooner
@@ -88,7 +88,7 @@ func (db *DB) Explain(ctx context.Context, r ExplainRequest) (*Explanation, erro
 	for _, g := range e.Groups {
 		e.Steps = append(e.Steps, s.steps(g)...)
 	}
-	if e.Impossible || e.Stalled {
+	if len(e.Lacking) > 0 {
 		e.Relax = relaxed(e.Groups, s.nodes, (*nodeRow).inService)
 	}
 	if !e.Now && !e.Braked && !s.pool.Paused {
@@ -110,7 +110,6 @@ type sceneRequest struct {
 	queueRow
 	RankAt stamp `db:"rank_at"`
 	groups []Group
-	served bool // within one step of a simulation
 }
 
 // scene reads a pool with the first so many of its queue, or with 0 all.
@@ -241,11 +240,11 @@ func (s *scene) explain(i int) (e *Explanation, before map[*nodeRow]bool) {
 	before = maps.Clone(w.used)
 	st := w.step(s.queue[i])
 	e = &Explanation{
-		Pool: s.pool.Name, Place: i + 1, Groups: s.queue[i].groups, Reason: st.reason, Impossible: st.impossible, Stalled: st.stalled,
+		Pool: s.pool.Name, Place: i + 1, Groups: s.queue[i].groups, Reason: st.reason, Impossible: st.impossible || st.never, Stalled: st.stalled,
 		Now: st.now, Braked: st.braked, Suitable: st.suitable, InMaint: st.inMaint, SetAside: st.setAside, Holders: st.holders, At: s.now,
 	}
 	switch {
-	case e.Impossible:
+	case st.impossible:
 		e.Lacking = matchAmong(e.Groups, s.nodes, everyNode).lacking()
 	case e.Stalled:
 		e.Lacking = matchAmong(e.Groups, s.nodes, (*nodeRow).inService).lacking()

@@ -90,6 +90,7 @@ type standing struct {
 	setAside int
 	now      bool // it can be served at once
 	braked   bool // its job has its share, whatever nodes suit
+	never    bool // it is more than its job's whole share
 	reason   string
 }
 
@@ -159,6 +160,7 @@ func (w *sceneWalk) step(q *sceneRequest) standing {
 	allowed := w.shares.allow(q.JobKey, want)
 	m := matchAmong(q.groups, o.suits, func(n *nodeRow) bool { return n.free() && !w.used[n] })
 	st.now, st.braked = m.complete() && allowed && !w.pool.Paused, !allowed
+	st.never = !w.shares.ever(q.JobKey, want)
 	st.reason = w.reason(q, st)
 	if !o.impossible && !o.stalled {
 		w.shares.keep(q.JobKey, want)

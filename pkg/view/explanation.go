@@ -27,7 +27,7 @@ type Explanation struct {
 	Groups      []Group    `json:"groups"`
 	Reason      string     `json:"reason"`      // why it is not served yet
 	Now         bool       `json:"now"`         // it can be served at once
-	Impossible  bool       `json:"impossible"`  // no node of the pool could ever meet it
+	Impossible  bool       `json:"impossible"`  // the pool could never meet it
 	Stalled     bool       `json:"stalled"`     // it waits for nodes that are broken or in maintenance
 	Lacking     []Group    `json:"lacking"`     // impossible: what the pool would need more; stalled: what must come back into service
 	Steps       []Step     `json:"steps"`       // what each requirement costs

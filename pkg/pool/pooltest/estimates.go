@@ -232,4 +232,22 @@ var estimateCases = []testCase{
 		w.hold(one("other"))
 		w.equal("basis", "past durations of the same jobs (3 builds)", w.whatIf(group("", 1, "gpu:absent")).Estimate.Basis)
 	}},
+
+	{"the two moments of an estimate are found apart, each with who is before", func(w *world) {
+		w.policy("default", "lease=10h")
+		w.add("n", "m")
+		for i, minutes := range []int{10, 20, 30} {
+			w.ran(fmt.Sprint("nightly", i), "nightly", time.Duration(minutes)*time.Minute)
+			w.ran(fmt.Sprint("weekly", i), "weekly", 20*time.Minute)
+		}
+		w.hold(one("first holder", ofJob("nightly")))
+		held := w.hold(one("second holder", ofJob("weekly")))
+		w.change(w.raw(), "UPDATE allocations SET claimed_at = ? WHERE state = 'claimed'", held.ClaimedAt.Format("2006-01-02 15:04:05.000000"))
+		w.queue(one("first"))
+		w.queue(one("second"))
+		// As likely as not both nodes are back after 20 minutes, and both are served; nine times out of ten one is by then.
+		e := w.why("second").Estimate
+		w.near("p50", held.ClaimedAt.Add(20*time.Minute), e.P50)
+		w.near("p90", held.ClaimedAt.Add(30*time.Minute), e.P90)
+	}},
 }

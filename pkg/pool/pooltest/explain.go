@@ -202,6 +202,7 @@ var explainCases = []testCase{
 
 	{"what an explanation says of now and never is what a request then meets", func(w *world) {
 		r := rand.New(rand.NewPCG(7, 11)) //nolint:gosec // a repeatable test
+		w.policy("default", "max_per_job_pct=60")
 		for i := range 8 {
 			w.addNode(fmt.Sprint("n", i), having("rack", fmt.Sprint(i%3)), having("disk", fmt.Sprint(i%2)))
 		}
@@ -212,8 +213,10 @@ var explainCases = []testCase{
 			for g := range 1 + r.IntN(2) {
 				groups = append(groups, group(fmt.Sprint("g", g), 1+r.IntN(3), exprs[r.IntN(len(exprs))]...))
 			}
-			e := w.whatIf(groups...)
-			request := one(fmt.Sprint("build", i))
+			job := []string{"", "a", "a", "b"}[r.IntN(4)]
+			e, err := w.db.Explain(w.ctx, pool.ExplainRequest{Groups: groups, Job: job})
+			w.ok(err)
+			request := one(fmt.Sprint("build", i), ofJob(job))
 			request.Groups = groups
 			if r.IntN(3) == 0 { // it stays in the queue, and has nodes set aside
 				_, err := w.db.Enqueue(w.ctx, request, time.Hour)
