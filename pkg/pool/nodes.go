@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ func (db *DB) get(ctx context.Context, dest any, query string, args ...any) erro
 func (db *DB) getBy(ctx context.Context, by *sqlx.DB, dest any, query string, args ...any) error {
 	missing := false
 	err := db.retry(ctx, defaultPatience, func(bool) error {
-		err := by.GetContext(ctx, dest, query, args...)
+		err := getOne(ctx, by, dest, query, args...)
 		missing = errors.Is(err, sql.ErrNoRows)
 		if missing {
 			return nil
@@ -53,6 +54,21 @@ func (db *DB) getBy(ctx context.Context, by *sqlx.DB, dest any, query string, ar
 		return sql.ErrNoRows
 	}
 	return err
+}
+
+// getOne reads one row to the end of the answer. The driver's own way, which looks for that end only when it closes
+// the answer, does so without the context: a line that falls silent there would keep its caller for longer than
+// that allows.
+func getOne(ctx context.Context, by sqlx.QueryerContext, dest any, query string, args ...any) error {
+	rows := reflect.New(reflect.SliceOf(reflect.TypeOf(dest).Elem()))
+	if err := sqlx.SelectContext(ctx, by, rows.Interface(), query, args...); err != nil {
+		return err
+	}
+	if rows.Elem().Len() == 0 {
+		return sql.ErrNoRows
+	}
+	reflect.ValueOf(dest).Elem().Set(rows.Elem().Index(0))
+	return nil
 }
 
 // Nodes lists nodes by pool and name, with who holds them.

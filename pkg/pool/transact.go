@@ -131,7 +131,21 @@ func (t *tx) begin() error {
 	return err
 }
 
-// commit ends the transaction. Once sent it is waited for, whatever becomes of the context.
+// commitGrace is how long a COMMIT that was sent is waited for when its caller's time is up: what became of it is
+// worth knowing, but a server that says nothing would keep the caller for another 15 s.
+const commitGrace = 200 * time.Millisecond
+
+// outlasting gives a context that ends a while after ctx does.
+func outlasting(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		_ = sleep(late, d)
+		cancel()
+	})
+	return late, func() { stop(); cancel() }
+}
+
+// commit ends the transaction.
 func (t *tx) commit() error {
 	if !t.begun {
 		return nil
@@ -139,7 +153,9 @@ func (t *tx) commit() error {
 	if err := t.ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := t.conn.ExecContext(context.WithoutCancel(t.ctx), "COMMIT"); err != nil {
+	ctx, cancel := outlasting(t.ctx, commitGrace)
+	defer cancel()
+	if _, err := t.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return &commitError{err}
 	}
 	t.begun = false
@@ -284,7 +300,7 @@ func (t *tx) Get(dest any, query string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return t.conn.GetContext(t.ctx, dest, query, args...)
+	return getOne(t.ctx, t.conn, dest, query, args...)
 }
 
 // ready prepares for a query that reads: it sends the writes before it, and gives it the beginning of the

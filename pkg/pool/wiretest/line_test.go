@@ -21,6 +21,7 @@ const (
 	delay      mode = "delay"        // the packet is late
 	throttle   mode = "throttle"     // the packet comes in small parts
 	stall      mode = "stall"        // the packet and all after it vanish, and the connection stays open
+	hold       mode = "hold"         // the packet, and all after it in its direction, come when the line is disarmed
 )
 
 const (
@@ -55,6 +56,7 @@ type line struct {
 	packet int // seen since arm
 	hit    bool
 	open   map[net.Conn]bool
+	going  chan struct{} // closed when what is held may go on
 	looker func(p *pair, fromClient bool, packet []byte) (pass bool)
 
 	errors chan uint16 // the numbers of the server's own errors
@@ -93,7 +95,7 @@ func (n *line) addr() string { return n.listener.Addr().String() }
 func (n *line) arm(f *fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.fault, n.packet, n.hit = f, 0, false
+	n.fault, n.packet, n.hit, n.going = f, 0, false, make(chan struct{})
 }
 
 // look has each packet shown to fn before anything else, which may change it, hold it, or keep it.
@@ -109,26 +111,30 @@ func (n *line) disarm() (packets int, hit bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fault = nil
+	if n.going != nil {
+		close(n.going)
+		n.going = nil
+	}
 	return n.packet, n.hit
 }
 
-// next counts a packet and says what is to become of it.
-func (n *line) next(fromClient bool, packet []byte) *fault {
+// next counts a packet and says what is to become of it, and until when what is held is.
+func (n *line) next(fromClient bool, packet []byte) (*fault, chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f := n.fault
 	if f != nil && f.code != 0 {
 		// A command is a client's packet with the sequence number 0; the byte after the header says which.
 		if !fromClient || packet[3] != 0 || packet[4] != comQuery || !strings.HasPrefix(string(packet[5:]), f.on) {
-			return nil
+			return nil, nil
 		}
 	}
 	n.packet++
 	if f == nil || n.packet < f.step || n.packet > f.step && !f.all {
-		return nil
+		return nil, nil
 	}
 	n.hit = true
-	return f
+	return f, n.going
 }
 
 const comQuery = 3
@@ -201,7 +207,7 @@ func (n *line) pass(p *pair, fromClient bool) {
 		if looker != nil && !looker(p, fromClient, packet) {
 			continue
 		}
-		f := n.next(fromClient, packet)
+		f, going := n.next(fromClient, packet)
 		if f != nil && f.code != 0 {
 			if n.answer(p, f) != nil {
 				return
@@ -209,7 +215,9 @@ func (n *line) pass(p *pair, fromClient bool) {
 			continue
 		}
 		slow := false
-		if f != nil {
+		if f != nil && f.mode == hold {
+			<-going
+		} else if f != nil {
 			switch f.mode {
 			case dropAndCut:
 				_ = from.SetLinger(0)

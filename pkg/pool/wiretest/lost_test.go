@@ -255,15 +255,24 @@ func (w *world) spoil(t *testing.T, op operation, f *fault) {
 	})
 }
 
-// TestStalledLine has the line fall silent for good in the middle of an operation, at a packet of each
-// kind; the caller's own limit ends it, in time and with an error that says so, and nothing is lost: what
-// was undone is free, what could not be is free when the heartbeat's time is over.
+// ends is how soon after its caller's limit an operation ends: a little time is for undoing what it can, and much
+// else runs. It is less than any time-out that the caller did not ask for.
+const ends = 12 * time.Second
+
+// TestStalledLine has the line fall silent in the middle of an operation, at a packet of each kind, for good or
+// until its caller has given up, so that what was asked arrives when nobody waits for it any more, as with a database
+// that answers after half a minute. The caller's own limit ends it, in time and with an error that says so, and nothing
+// is lost: what was undone is free, what could not be is free when the heartbeat's time is over.
 func TestStalledLine(t *testing.T) {
 	w := newWorld(t)
 	for _, op := range operations {
 		packets := w.count(t, op)
-		for _, step := range []int{1, 2, packets / 2, packets - 1, packets} {
-			t.Run(fmt.Sprintf("%s/%d", op.name, step), func(t *testing.T) {
+		for i, step := range []int{1, 2, packets / 2, packets - 1, packets, 1, 2, packets / 2, packets - 1, packets} {
+			m := stall
+			if i >= 5 {
+				m = hold
+			}
+			t.Run(fmt.Sprintf("%s/%s/%d", op.name, m, step), func(t *testing.T) {
 				t.Parallel()
 				r := w.newRun(t, options())
 				if op.prepare != nil {
@@ -271,8 +280,12 @@ func TestStalledLine(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(w.ctx, 300*time.Millisecond)
 				defer cancel()
-				r.line.arm(&fault{step: step, mode: stall})
+				r.line.arm(&fault{step: step, mode: m})
+				begun := time.Now()
 				err := op.act(r, ctx)
+				if took := time.Since(begun); took > ends {
+					t.Errorf("it ended only after %s", took)
+				}
 				r.line.disarm()
 				if err != nil && (!errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, pool.ErrUnreachable)) {
 					t.Fatalf("the error is %v", err)
