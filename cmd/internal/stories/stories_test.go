@@ -32,16 +32,28 @@ func TestMain(m *testing.M) { os.Exit(testneeds.RunWithPrograms(m, "../../..", 4
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	run(t, true, func(e *testscript.Env) error {
+	run(t, "testdata", true, func(e *testscript.Env) error {
 		return connect(e, "sqlite://"+e.WorkDir+"/pool.db", "sqlite", "file:"+e.WorkDir+"/pool.db?_pragma=busy_timeout(5000)")
 	})
 }
 
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
-	u := testneeds.Server(t, "MOLTENIRON_TEST_MYSQL")
-	dsn := func(name string) string { return fmt.Sprintf("%s@tcp(%s)/%s", u.User, u.Host, name) }
-	run(t, false, func(e *testscript.Env) error {
+	onServer(t, "testdata", "MOLTENIRON_TEST_MYSQL")
+}
+
+// TestGalera tells what happens on a cluster and nowhere else.
+func TestGalera(t *testing.T) {
+	t.Parallel()
+	onServer(t, "testdata/galera", "MOLTENIRON_TEST_GALERA")
+}
+
+// onServer runs the stories of a folder, each with a database of its own on the server that a variable names.
+func onServer(t *testing.T, folder, variable string) {
+	u := testneeds.Server(t, variable)
+	first, _, _ := strings.Cut(u.Host, ",")
+	dsn := func(name string) string { return fmt.Sprintf("%s@tcp(%s)/%s", u.User, first, name) }
+	run(t, folder, false, func(e *testscript.Env) error {
 		name := "stories_" + strings.ToLower(rand.Text()[:12])
 		e.Defer(func() {
 			db, err := sql.Open("mysql", dsn(""))
@@ -70,7 +82,7 @@ type storyKey struct{}
 func connect(e *testscript.Env, url, driver, dsn string) error {
 	s := &story{driver: driver, dsn: dsn, running: map[string]*process{}}
 	e.Values[storyKey{}] = s
-	e.Values[relayKey{}] = map[string]*relay{}
+	e.Values[relayKey{}] = new([]*relay)
 	e.Defer(func() {
 		for _, p := range s.running {
 			_ = p.cmd.Process.Kill()
@@ -92,9 +104,9 @@ const inventory = `nodes:
   - {name: arm-1, pool: arm, arch: aarch64, bmc: {address: 192.0.2.3, username: admin, password: "Zebra three"}, macs: ["52:54:00:00:00:03"]}
 `
 
-func run(t *testing.T, embedded bool, setup func(*testscript.Env) error) {
+func run(t *testing.T, folder string, embedded bool, setup func(*testscript.Env) error) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir:                 folder,
 		Setup:               setup,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -130,6 +142,7 @@ func run(t *testing.T, embedded bool, setup func(*testscript.Env) error) {
 			"down":    down,
 			"mute":    mute,
 			"up":      up,
+			"skewed":  skewed,
 		},
 	})
 }
