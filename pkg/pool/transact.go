@@ -127,7 +127,8 @@ func (t *tx) begin() error {
 		return nil
 	}
 	_, err := t.conn.ExecContext(t.ctx, t.db.dialect.begin)
-	t.begun = err == nil
+	// A context that ends meanwhile makes an error of a beginning that was done.
+	t.begun = err == nil || t.ctx.Err() != nil
 	return err
 }
 
