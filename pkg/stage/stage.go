@@ -100,14 +100,15 @@ func Check(path string, makeFolder bool) error {
 	return nil
 }
 
-// try makes a file and removes it again.
+// try makes a file and fills it. It has its name for no longer than it takes to remove that.
 func try(name string) error {
 	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(make([]byte, checkSize))
-	return errors.Join(err, out.Close(), os.Remove(name))
+	err = os.Remove(name)
+	_, full := out.Write(make([]byte, checkSize))
+	return errors.Join(err, full, out.Close())
 }
 
 func (s *Staged) write(f File) error {
