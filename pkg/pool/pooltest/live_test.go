@@ -23,7 +23,7 @@ type crowd struct {
 	Nodes  []hardware
 	Shapes [][]pool.Group
 	Builds []build
-	Share  int // per cent of the nodes that one job may hold; with it all are builds of one job
+	Share  int // per cent of the nodes that one job may hold
 }
 
 type build struct {
@@ -32,6 +32,7 @@ type build struct {
 	Priority int
 	Keeps    time.Duration // from the grant on
 	Fate     string        // how it ends
+	Job      string        // "" is none
 }
 
 // What may become of a build.
@@ -88,8 +89,8 @@ var drawBuild = rapid.Custom(func(t *rapid.T) build {
 	}
 	return build{
 		Arrives: second(30, "arrives"), Shape: rapid.IntRange(0, 3).Draw(t, "shape"), Priority: rapid.IntRange(-1, 3).Draw(t, "priority"),
-		Keeps: second(10, "keeps"),
-		Fate:  rapid.SampledFrom([]string{releases, releases, releases, releases, releases, diesBusy, diesEarly, diesQueue}).Draw(t, "fate"),
+		Keeps: second(10, "keeps"), Job: rapid.SampledFrom([]string{"a", "a", "b", ""}).Draw(t, "job"),
+		Fate: rapid.SampledFrom([]string{releases, releases, releases, releases, releases, diesBusy, diesEarly, diesQueue}).Draw(t, "fate"),
 	}
 })
 
@@ -98,6 +99,7 @@ var drawCrowd = rapid.Custom(func(t *rapid.T) crowd {
 		Nodes:  rapid.SliceOfN(drawHardware, 1, 6).Draw(t, "nodes"),
 		Shapes: rapid.SliceOfN(drawGroups, 1, 4).Draw(t, "shapes"),
 		Builds: rapid.SliceOfN(drawBuild, 2, 12).Draw(t, "builds"),
+		Share:  rapid.SampledFrom([]int{100, 50}).Draw(t, "share"),
 	}
 })
 
@@ -119,15 +121,8 @@ func (c crowd) inBubble(url string) ([]pool.Allocation, error) {
 		return nil, err
 	}
 	defer admin.Close()
-	if _, err := admin.SetPool(ctx, pool.DefaultPool, changes(crowdPolicy...)); err != nil {
+	if _, err := admin.SetPool(ctx, pool.DefaultPool, changes(append(slices.Clone(crowdPolicy), fmt.Sprintf("max_per_job_pct=%d", c.Share))...)); err != nil {
 		return nil, err
-	}
-	var labels map[string]string
-	if c.Share > 0 {
-		labels = map[string]string{"JOB_NAME": "nightly"}
-		if _, err := admin.SetPool(ctx, pool.DefaultPool, changes(fmt.Sprintf("max_per_job_pct=%d", c.Share))); err != nil {
-			return nil, err
-		}
 	}
 	var specs []pool.NodeSpec
 	for i, h := range c.Nodes {
@@ -149,7 +144,7 @@ func (c crowd) inBubble(url string) ([]pool.Allocation, error) {
 			if err == nil {
 				defer db.Close()
 				err = b.run(ctx, db, pool.Request{
-					Owner: fmt.Sprintf("build-%d", i), Groups: c.Shapes[b.Shape%len(c.Shapes)], Priority: b.Priority, Labels: labels,
+					Owner: fmt.Sprintf("build-%d", i), Groups: c.Shapes[b.Shape%len(c.Shapes)], Priority: b.Priority, Labels: map[string]string{"JOB_NAME": b.Job},
 				})
 			}
 			if err != nil {
@@ -201,7 +196,8 @@ func (b build) run(ctx context.Context, db *pool.DB, r pool.Request) error {
 // The bound: while somebody waits, the first in the queue has all ready nodes that it could use set aside
 // for it, and whoever has the others gives them back, or loses them, within longest. So somebody at the
 // head is served at least that often. Ahead of a request can come only who asked before it, or asks with a
-// higher priority, up to (highest priority − its own) × ageing after it.
+// higher priority, up to (highest priority − its own) × ageing after it. Where one job's share is limited each
+// turn may take twice as long, because nothing is set aside until the job's builds have given back.
 func (c crowd) starved(all []pool.Allocation) []string {
 	var faults []string
 	for _, a := range all {
@@ -221,12 +217,16 @@ func (c crowd) starved(all []pool.Allocation) []string {
 			if gone.After(closed) {
 				ahead++
 			}
-			equal := pool.Describe(a.Groups) == pool.Describe(b.Groups)
+			equal := pool.Describe(a.Groups) == pool.Describe(b.Groups) && a.Labels["JOB_NAME"] == b.Labels["JOB_NAME"]
 			if equal && b.QueuedAt.Before(a.GrantedAt) && gone.After(a.GrantedAt) && b.EndReason != pool.EndLapsed {
 				faults = append(faults, fmt.Sprintf("%s was served at %s before its equal %s, which is before it", a.Owner, a.GrantedAt, b.Owner))
 			}
 		}
-		bound := closed.Add(time.Duration(ahead+1) * c.longest())
+		turns := ahead + 1
+		if c.Share < 100 {
+			turns *= 2
+		}
+		bound := closed.Add(time.Duration(turns) * c.longest())
 		if a.GrantedAt.After(bound) {
 			faults = append(faults, fmt.Sprintf("%s came at %s and was served at %s; with %d ahead it must be at %s",
 				a.Owner, a.QueuedAt, a.GrantedAt, ahead, bound))
@@ -271,19 +271,19 @@ func TestStreams(t *testing.T) {
 	}
 	for name, c := range map[string]crowd{
 		"four nodes among requests for one": {
-			Nodes: make([]hardware, 4), Shapes: [][]pool.Group{anyNode(1), anyNode(4)},
+			Nodes: make([]hardware, 4), Shapes: [][]pool.Group{anyNode(1), anyNode(4)}, Share: 100,
 			Builds: stream(30, time.Second/2, build{Keeps: 3 * time.Second, Fate: releases},
 				build{Arrives: 3 * time.Second, Shape: 1, Keeps: 3 * time.Second, Fate: releases}),
 		},
 		"a low priority among high ones": {
-			Nodes: make([]hardware, 1), Shapes: [][]pool.Group{anyNode(1)},
+			Nodes: make([]hardware, 1), Shapes: [][]pool.Group{anyNode(1)}, Share: 100,
 			Builds: stream(30, time.Second/2, build{Keeps: time.Second, Priority: 1, Fate: releases},
 				build{Arrives: 2 * time.Second, Keeps: time.Second, Fate: releases}),
 		},
 		"a job's whole share among its requests for one": {
 			Nodes: make([]hardware, 5), Shapes: [][]pool.Group{anyNode(1), anyNode(2)}, Share: 40,
-			Builds: stream(30, time.Second/2, build{Keeps: 3 * time.Second, Fate: releases},
-				build{Arrives: 3 * time.Second, Shape: 1, Keeps: 3 * time.Second, Fate: releases}),
+			Builds: stream(30, time.Second/2, build{Keeps: 3 * time.Second, Job: "nightly", Fate: releases},
+				build{Arrives: 3 * time.Second, Shape: 1, Keeps: 3 * time.Second, Job: "nightly", Fate: releases}),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
