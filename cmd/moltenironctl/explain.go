@@ -31,7 +31,7 @@ func (a *app) explainCommand() *cobra.Command {
 The table has a line for each requirement: how many nodes of the pool it and those before it leave, how many
 meet it alone, and how many would be left without it. Above it: why the request is not served yet, without
 which single requirement it could be, and an estimate with what it rests on, "unknown" where nobody can know.
-Below it: who holds nodes that suit, and until when.`,
+Below it: who holds nodes that suit, and until when; where its job has its share of the pool, which nodes that are.`,
 		Example: `  moltenironctl explain https://ci.example.org/job/nightly/1041/
   moltenironctl explain --require arch=x86_64 --require ram_mb:min=65536 --count 3
   moltenironctl explain --pool gpu --priority 5 --job nightly

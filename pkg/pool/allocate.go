@@ -22,7 +22,7 @@ type Position struct {
 	Waited   time.Duration //
 	Request  string        // what it waits for, in words
 	Reason   string        // why it is not served yet
-	Holders  []Holder      // of nodes that suit, the first to end first; not all of them far from the head
+	Holders  []Holder      // of what it waits for, the first to end first; none far from the head
 	Estimate Estimate      // when it may be served; unknown far from the head
 }
 

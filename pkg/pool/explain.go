@@ -29,7 +29,7 @@ type Explanation struct {
 	SetAside   int            // suitable ready nodes that are set aside for who is before
 	Relax      []string       // single requirements without which the nodes in service could meet it, where they cannot
 	RelaxNow   []string       // single requirements without which it could be served at once, where it cannot
-	Holders    []Holder       // of suitable nodes, the first to end first
+	Holders    []Holder       // of suitable nodes or, where it is braked, of its job's; the first to end first
 	Estimate   Estimate       //
 	At         time.Time      // the moment for which this holds
 }

@@ -88,9 +88,10 @@ type outlook struct {
 type standing struct {
 	*outlook
 	setAside int
-	now      bool // it can be served at once
-	braked   bool // its job has its share, whatever nodes suit
-	never    bool // it is more than its job's whole share
+	now      bool     // it can be served at once
+	braked   bool     // its job has its share, whatever nodes suit
+	never    bool     // it is more than its job's whole share
+	holders  []Holder // of what it waits for: nodes that suit or, where its job has its share, the job's
 	reason   string
 }
 
@@ -129,14 +130,23 @@ func (s *scene) look(groups []Group) *outlook {
 			continue
 		}
 		o.suitable[n.Status]++
-		if n.Status == Allocated && n.Owner != nil {
-			o.holders = append(o.holders, Holder{
+	}
+	o.holders = holders(o.suits, func(n *nodeRow) bool { return !n.Maintenance })
+	return o
+}
+
+// holders says who has those of the nodes that which allows, the first to end first.
+func holders(nodes []*nodeRow, which func(*nodeRow) bool) []Holder {
+	var list []Holder
+	for _, n := range nodes {
+		if n.Status == Allocated && n.Owner != nil && which(n) {
+			list = append(list, Holder{
 				Node: n.Name, Status: n.Status, Owner: *n.Owner, Slot: *n.Slot, Generation: n.Generation, ExpiresAt: n.ExpiresAt.Time,
 			})
 		}
 	}
-	slices.SortStableFunc(o.holders, func(a, b Holder) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
-	return o
+	slices.SortStableFunc(list, func(a, b Holder) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
+	return list
 }
 
 // step tells how the next request of the queue stands, and sets aside what a pass would.
@@ -150,7 +160,7 @@ func (w *sceneWalk) step(q *sceneRequest) standing {
 		o = w.look(q.groups)
 		w.outlooks[key] = o
 	}
-	st := standing{outlook: o}
+	st := standing{outlook: o, holders: o.holders}
 	for _, n := range o.suits {
 		if n.free() && w.used[n] {
 			st.setAside++
@@ -161,6 +171,9 @@ func (w *sceneWalk) step(q *sceneRequest) standing {
 	m := matchAmong(q.groups, o.suits, func(n *nodeRow) bool { return n.free() && !w.used[n] })
 	st.now, st.braked = m.complete() && allowed && !w.pool.Paused, !allowed
 	st.never = !w.shares.ever(q.JobKey, want)
+	if st.braked {
+		st.holders = holders(w.nodes, func(n *nodeRow) bool { return n.JobKey != nil && *n.JobKey == q.JobKey })
+	}
 	st.reason = w.reason(q, st)
 	if !o.impossible && !o.stalled {
 		w.shares.keep(q.JobKey, want)

@@ -148,6 +148,25 @@ var brakeCases = []testCase{
 		w.equal("the queue", 0, len(w.waiting("default")))
 	}},
 
+	{"who waits for its job's share is told which of its job's builds ends first, and of no other job's", func(w *world) {
+		w.policy("default", "max_per_job_pct=50")
+		w.add("a", "b", "c", "d")
+		w.hold(one("other", needs("name=a"), lease(time.Minute)))
+		second := w.hold(one("nightly 1", needs("name=b"), lease(3*time.Hour), ofJob("nightly")))
+		first := w.hold(one("nightly 2", needs("name=c"), lease(2*time.Hour), ofJob("nightly")))
+		c := w.queue(one("nightly 3", needs("name=a,d"), ofJob("nightly")))
+		holders := []pool.Holder{
+			{Node: "c", Status: pool.Allocated, Owner: "nightly 2", Generation: 1, ExpiresAt: first.ExpiresAt},
+			{Node: "b", Status: pool.Allocated, Owner: "nightly 1", Generation: 1, ExpiresAt: second.ExpiresAt},
+		}
+		w.equal("what it is told", holders, c.told[0].Holders)
+		w.equal("what an explanation says", holders, w.why("nightly 3").Holders)
+		queue, err := w.db.ExplainQueue(w.ctx, "")
+		w.ok(err)
+		w.equal("what the queue says", fmt.Sprintf(`its job holds 2 of the pool's nodes, and one job gets at most 2 (max_per_job_pct 50); first to end: c, held by "nightly 2" until %s`,
+			rfc(first.ExpiresAt)), queue[0].Reason)
+	}},
+
 	{"a job's small requests that come later do not take the share that its big one waits for", func(w *world) {
 		w.policy("default", "max_per_job_pct=50")
 		w.add("a", "b", "c", "d", "e", "f") // half of them is 3
