@@ -24,10 +24,12 @@ func migrationURLs(t *testing.T) map[string]func() string {
 	urls := map[string]func() string{
 		"SQLite": func() string { return "sqlite://" + filepath.Join(t.TempDir(), rand.Text()+".db") },
 	}
-	for engine, variable := range map[string]string{"MariaDB": "MOLTENIRON_TEST_MYSQL", "MySQL": "MOLTENIRON_TEST_MYSQL_REAL"} {
+	for engine, variable := range map[string]string{
+		"MariaDB": "MOLTENIRON_TEST_MYSQL", "Galera": "MOLTENIRON_TEST_GALERA", "MySQL": "MOLTENIRON_TEST_MYSQL_REAL",
+	} {
 		server := os.Getenv(variable)
 		if server == "" {
-			if engine == "MariaDB" && testneeds.All() {
+			if engine != "MySQL" && testneeds.All() {
 				t.Fatalf("%s names no server", variable)
 			}
 			continue
