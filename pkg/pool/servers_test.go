@@ -129,6 +129,16 @@ func TestHostThatIsReadOnly(t *testing.T) {
 	defer do("DROP USER " + user + "@'%'")
 	do("GRANT ALL ON " + name + ".* TO " + user + "@'%'")
 	r.url.User = url.User(user)
+	account := *u
+	account.User = r.url.User
+	for host := range strings.SplitSeq(u.Host, ",") { // a host may come to know of it a moment later
+		db := connect(t, &account, host)
+		for limit := time.Now().Add(20 * time.Second); db.Ping() != nil; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatalf("host %s does not know the account: %v", host, db.Ping())
+			}
+		}
+	}
 
 	db := r.open()
 	r.write(db, "it is writable")
