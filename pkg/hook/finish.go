@@ -104,7 +104,7 @@ func (p Process) finish(ctx context.Context, owner string, r Return, mine func(i
 		return errors.Join(err, p.tidy(mine, r))
 	}
 	err = errors.Join(err, p.tidy(mine, r))
-	if len(done.released) > 0 || done.held == 0 {
+	if len(done.released) > 0 || done.held == 0 && !errors.Is(err, pool.ErrConflict) { // which tells more than that nothing was there
 		p.tell(work, owner, done.released)
 	}
 	return err
