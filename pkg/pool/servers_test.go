@@ -2,6 +2,8 @@ package pool_test
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -17,8 +19,10 @@ import (
 // reached is a database by a line of its own to each host.
 type reached struct {
 	*testing.T
-	wires []*wire
-	url   *url.URL // by the lines
+	server *url.URL // by no line
+	hosts  []string
+	wires  []*wire
+	url    *url.URL // by the lines
 }
 
 // reach lays lines to the hosts of a database; the lines' own ends are at the addresses given, 127.0.0.1 if none.
@@ -28,17 +32,18 @@ func reach(t *testing.T, database string, ends ...string) *reached {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reached{T: t, url: u}
-	var hosts []string
-	for i, host := range strings.Split(u.Host, ",") {
+	server := *u
+	r := &reached{T: t, server: &server, hosts: strings.Split(u.Host, ","), url: u}
+	var ways []string
+	for i, host := range r.hosts {
 		end := "127.0.0.1:0"
 		if i < len(ends) {
 			end = ends[i]
 		}
 		r.wires = append(r.wires, newWire(t, end, host))
-		hosts = append(hosts, r.wires[i].address())
+		ways = append(ways, r.wires[i].address())
 	}
-	u.Host = strings.Join(hosts, ",")
+	u.Host = strings.Join(ways, ",")
 	return r
 }
 
@@ -107,39 +112,88 @@ func TestHostThatIsSilent(t *testing.T) {
 	}
 }
 
-// TestHostThatIsReadOnly: after a failover a host that was written to may be read-only. It is left, and nobody who
-// comes begins with it.
-func TestHostThatIsReadOnly(t *testing.T) {
-	database := clusterDatabase(t)
-	r := reach(t, database)
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(u.Host, ",")
-	root, name := connect(t, u, first), u.Path[1:]
-	user := "reach_" + name[len(name)-8:] // root may write whatever the server is
-	do := func(statement string) {
-		t.Helper()
+// account has the lines used with an account of their own, for root may do what others may not. It gives what runs a
+// statement at the first host as root.
+func (r *reached) account(limits string) (do func(statement string)) {
+	r.Helper()
+	root, name := connect(r.T, r.server, r.hosts[0]), r.url.Path[1:]
+	do = func(statement string) {
+		r.Helper()
 		if _, err := root.ExecContext(context.Background(), statement); err != nil {
-			t.Fatal(err)
+			r.Fatal(err)
 		}
 	}
-	do("CREATE USER " + user + "@'%'")
-	defer do("DROP USER " + user + "@'%'")
+	user := "reach_" + name[len(name)-8:]
+	do("CREATE USER " + user + "@'%' " + limits)
+	r.Cleanup(func() { do("DROP USER " + user + "@'%'") })
 	do("GRANT ALL ON " + name + ".* TO " + user + "@'%'")
 	r.url.User = url.User(user)
-	account := *u
-	account.User = r.url.User
-	for host := range strings.SplitSeq(u.Host, ",") { // a host may come to know of it a moment later
-		db := connect(t, &account, host)
-		for limit := time.Now().Add(20 * time.Second); db.Ping() != nil; time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(limit) {
-				t.Fatalf("host %s does not know the account: %v", host, db.Ping())
+	for i := range r.hosts { // one may come to know of it a moment later
+		for limit := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			db := r.direct(i)
+			err := db.Ping()
+			_ = db.Close()
+			if err == nil {
+				break
+			} else if time.Now().After(limit) {
+				r.Fatalf("host %s does not know the account: %v", r.hosts[i], err)
 			}
 		}
 	}
+	return do
+}
 
+// direct gives the account a handle to a host by no line.
+func (r *reached) direct(i int) *sql.DB {
+	r.Helper()
+	u := *r.server
+	u.User = r.url.User
+	return connect(r.T, &u, r.hosts[i])
+}
+
+// TestHostThatIsCrowded: who is one too many waits for a place at the same host, because whoever writes at another
+// makes conflicts.
+func TestHostThatIsCrowded(t *testing.T) {
+	t.Parallel()
+	r := reach(t, clusterDatabase(t))
+	r.account("WITH MAX_USER_CONNECTIONS 1")
+	holder, err := r.direct(0).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.PingContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		db, err := pool.Open(t.Context(), r.url.String(), pool.Options{Patience: time.Millisecond})
+		if err == nil {
+			defer db.Close()
+			_, err = db.Pools(t.Context())
+		}
+		opened <- err
+	}()
+	for r.wires[0].taken.Load() < 3 {
+		select {
+		case err := <-opened:
+			t.Fatalf("it did not wait: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	_ = holder.Raw(func(any) error { return driver.ErrBadConn }) // back to the server, not to its pool
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	if n := r.wires[1].taken.Load() + r.wires[2].taken.Load(); n != 0 {
+		t.Errorf("%d connections went to other hosts", n)
+	}
+}
+
+// TestHostThatIsReadOnly: after a failover a host that was written to may be read-only. It is left, and nobody who
+// comes begins with it.
+func TestHostThatIsReadOnly(t *testing.T) {
+	r := reach(t, clusterDatabase(t))
+	do := r.account("")
 	db := r.open()
 	r.write(db, "it is writable")
 	r.at(0)

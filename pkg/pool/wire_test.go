@@ -3,6 +3,7 @@ package pool_test
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -11,6 +12,7 @@ type wire struct {
 	listener net.Listener
 	host     string
 	silence  sync.RWMutex // held for writing, nothing passes
+	taken    atomic.Int64 // connections so far
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -29,6 +31,7 @@ func newWire(t *testing.T, listen, host string) *wire {
 			if err != nil {
 				return
 			}
+			w.taken.Add(1)
 			go w.relay(client)
 		}
 	}()
