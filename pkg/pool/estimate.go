@@ -96,6 +96,8 @@ func (db *DB) pastDurations(ctx context.Context, pool string, s *scene) (map[str
 // it, which is an upper bound.
 func (s *scene) estimate(i int) Estimate {
 	switch q := s.queue[i]; {
+	case s.dead(q):
+		return Estimate{Basis: "never: " + deadReason}
 	case s.pool.Paused:
 		return Estimate{Basis: "unknown: the pool is paused"}
 	case !s.could(q.groups, everyNode):
@@ -179,6 +181,7 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 	if s.pool.MaxPerJobPct < 100 {
 		queue = s.queue[:min(len(s.queue), playQueue+1)]
 	}
+	queue = slices.DeleteFunc(slices.Clone(queue), s.dead)
 	hopeful := map[string]bool{} // what the nodes in service could ever fill, by request
 	var asked []Group
 	for _, q := range queue {
@@ -211,7 +214,7 @@ func (s *scene) play(target int, of func(durations) time.Duration) (p played, ok
 			freeAt[n] = free
 		}
 	}
-	waiting := slices.Clone(queue)
+	waiting := queue
 	goal := s.queue[target]
 	for now, step := s.now, 0; step < playSteps; step++ {
 		used := map[*nodeRow]bool{}

@@ -166,6 +166,10 @@ func (w *sceneWalk) step(q *sceneRequest) standing {
 			st.setAside++
 		}
 	}
+	if w.dead(q) {
+		st.holders, st.reason = nil, deadReason
+		return st // nothing is set aside for it
+	}
 	want := countNodes(q.groups)
 	allowed := w.shares.allow(q.JobKey, want)
 	m := matchAmong(q.groups, o.suits, func(n *nodeRow) bool { return n.free() && !w.used[n] })
@@ -188,6 +192,11 @@ func (w *sceneWalk) step(q *sceneRequest) standing {
 	}
 	return st
 }
+
+// dead reports whether a request's client gave no sign of life in time: the next pass ends it.
+func (s *scene) dead(q *sceneRequest) bool { return !q.AliveUntil.After(s.now) }
+
+const deadReason = "nobody gave a sign of life for it in time: it is about to end"
 
 // reason says in one line why a request is not served yet.
 func (w *sceneWalk) reason(q *sceneRequest, st standing) string {

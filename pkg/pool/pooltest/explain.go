@@ -96,7 +96,7 @@ var explainCases = []testCase{
 			w.ran(fmt.Sprint("past", i), "nightly", time.Duration(minutes)*time.Minute)
 		}
 		held := w.hold(one("holder", ofJob("nightly")))
-		w.queue(one("waiter"))
+		w.waits(one("waiter"))
 		e := w.why("waiter").Estimate
 		w.near("p50", held.ClaimedAt.Add(20*time.Minute), e.P50)
 		w.near("p90", held.ClaimedAt.Add(40*time.Minute), e.P90)
@@ -198,6 +198,27 @@ var explainCases = []testCase{
 		}, got)
 		_, err = w.db.ExplainQueue(w.ctx, "ghost")
 		w.refused(err, pool.ErrNotFound, "ghost")
+	}},
+
+	{"who gives no sign of life any more holds nothing back, and is told apart until a pass ends it", func(w *world) {
+		w.add("a", "b")
+		held := w.hold(one("holder"))
+		w.enqueue(many("dead", 2), time.Minute)
+		w.enqueue(many("alive", 2), 5*time.Hour)
+		w.clock.add(time.Minute)
+		queue, err := w.db.ExplainQueue(w.ctx, "")
+		w.ok(err)
+		const dead = "nobody gave a sign of life for it in time: it is about to end"
+		w.equal("the queue", []string{dead, "1 suitable held, 1 ready; first to end: a, held by \"holder\" until " + rfc(held.ExpiresAt)},
+			[]string{queue[0].Reason, queue[1].Reason})
+		e := w.why("dead")
+		w.equal("an explanation of it", []any{dead, false, "never: " + dead}, []any{e.Reason, e.Estimate.Known, e.Estimate.Basis})
+		w.near("the next one's turn", held.ExpiresAt, w.why("alive").Estimate.P50)
+		w.release("alive")
+		w.enqueue(many("dead again", 2), time.Minute)
+		w.clock.add(time.Minute)
+		w.equal("what another would get", true, w.whatIf(group("", 1)).Now)
+		w.equal("what it gets", []string{"b"}, w.grant(one("another")).NodeNames())
 	}},
 
 	{"what an explanation says of now and never is what a request then meets", func(w *world) {
