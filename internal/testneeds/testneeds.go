@@ -6,7 +6,6 @@ package testneeds
 import (
 	"flag"
 	"fmt"
-	"log"
 	"net/url"
 	"os"
 	"os/exec"
@@ -77,17 +76,19 @@ func missing(t testing.TB, must bool, why string) {
 // Tests of programs mostly wait, for each other's processes or for a time that must pass: so many at once for
 // each core keep all of them busy.
 func RunWithPrograms(m *testing.M, root string, atOnce int) int {
+	failed := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	bin, err := os.MkdirTemp("", "programs")
 	if err != nil {
-		log.Print(err)
-		return 1
+		return failed(err)
 	}
 	defer os.RemoveAll(bin)
 	build := exec.Command("go", "build", "-o", bin+"/", root+"/cmd/molten-prehook", root+"/cmd/molten-posthook", root+"/cmd/moltenironctl") //nolint:noctx // a TestMain has no context
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		log.Printf("build the programs: %v\n%s", err, out)
-		return 1
+		return failed(fmt.Errorf("build the programs: %w\n%s", err, out))
 	}
 	flag.Parse()
 	for _, err := range []error{
@@ -95,8 +96,7 @@ func RunWithPrograms(m *testing.M, root string, atOnce int) int {
 		flag.Set("test.parallel", strconv.Itoa(atOnce*runtime.GOMAXPROCS(0))),
 	} {
 		if err != nil {
-			log.Print(err)
-			return 1
+			return failed(err)
 		}
 	}
 	return m.Run()
