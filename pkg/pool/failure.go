@@ -38,6 +38,10 @@ func (db *DB) failure(class class, err error) error {
 		}
 		return fail(ErrUnreachable, "database %s does not answer: %w%s", db.url, err, db.mend(err))
 	case classDenied:
+		if my := new(mysql.MySQLError); errors.As(err, &my) && my.Number != 1045 && my.Number != 1698 && my.Number != 1130 && my.Number != 1524 {
+			return fail(ErrInvalid, "database %s does not let this account do that: %w; the hooks' account and the administrators' (who changes nodes and pools) "+
+				"have the rights that moltenironctl init --grants prints", db.url, err)
+		}
 		return fail(ErrInvalid, "database %s refuses the account: %w; is the password right (database_password_file)? an administrator of the server makes accounts with: "+
 			"moltenironctl init, then moltenironctl init --grants", db.url, err)
 	case classAbsent:

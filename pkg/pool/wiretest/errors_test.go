@@ -62,7 +62,7 @@ func TestServerErrorsThatStay(t *testing.T) {
 		{fault{code: 1290, text: "read-only"}, pool.ErrUnreachable, "is read-only: Error 1290 (HY000): read-only; name the server that takes writes"},
 		{fault{code: 1114, text: "the table is full"}, pool.ErrUnreachable, "is full: Error 1114 (HY000): the table is full; make room"},
 		{fault{code: 1021, text: "disk full"}, pool.ErrUnreachable, "is full"},
-		{fault{code: 1142, text: "command denied"}, pool.ErrInvalid, "init --grants"},
+		{fault{code: 1142, text: "command denied"}, pool.ErrInvalid, "does not let this account do that: Error 1142 (HY000): command denied; the hooks' account"},
 		{fault{code: 1665, text: "statement logging"}, pool.ErrInvalid, "binlog_format"},
 		{fault{code: 1146, text: "no such table"}, pool.ErrSchema, "moltenironctl init"},
 	}
