@@ -200,6 +200,12 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 			return nil
 		}
 		reason, detail := EndReason(""), ""
+		var shares *jobShares
+		if first || last {
+			if shares, err = t.jobShares(p); err != nil {
+				return err
+			}
+		}
 		if first {
 			possible := suffice
 			if !possible {
@@ -212,15 +218,13 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 					return err
 				}
 				reason = EndImpossible
-			} else if shares, err := t.jobShares(p); err != nil {
-				return err
 			} else if !shares.ever(jobKey(k.Labels), countNodes(k.Groups)) {
 				reason, detail = EndImpossible, shares.most()
 			}
 		}
 		if last && reason == "" {
 			reason = EndTimeout
-			if detail, own.next, err = t.whyNot(p, k, suffice); err != nil {
+			if detail, own.next, err = t.whyNot(p, k, shares, suffice); err != nil {
 				return err
 			}
 		}
@@ -260,17 +264,13 @@ func (db *DB) serve(ctx context.Context, k *ticket, last, first bool) (own ownSt
 
 // whyNot says why a request is not served, where that is not that the nodes that suit are in use, and what
 // to type next. suffice tells that the ready nodes could serve it, if it were alone.
-func (t *tx) whyNot(p *poolRow, k *ticket, suffice bool) (reason, next string, err error) {
+func (t *tx) whyNot(p *poolRow, k *ticket, shares *jobShares, suffice bool) (reason, next string, err error) {
 	const brake = "ask again when the job has given some back, or see moltenironctl pool list -o wide"
 	switch {
 	case p.Paused:
 		return cut("it is paused: "+p.PausedReason, maxReason), "see moltenironctl pool list", nil
 	case t.braked != "":
 		return t.braked, brake, nil
-	}
-	shares, err := t.jobShares(p)
-	if err != nil {
-		return "", "", err
 	}
 	if !shares.allow(jobKey(k.Labels), countNodes(k.Groups)) {
 		return shares.why(jobKey(k.Labels)), brake, nil

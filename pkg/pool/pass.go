@@ -240,17 +240,17 @@ func (t *tx) walk(p *poolRow, ready *nodeList, fresh []int64, own *ticket) error
 	if fresh != nil && !p.HasQueue {
 		return nil
 	}
-	shares, err := t.jobShares(p)
-	if err != nil {
-		return err
-	}
-	if shares != nil {
+	if p.MaxPerJobPct < 100 {
 		fresh = nil // a job that gives back may now have a node that was ready all along
 	}
 	if fresh == nil {
 		if first, err := ready.at(0); err != nil || first == nil {
 			return err // no free node, no walk
 		}
+	}
+	shares, err := t.jobShares(p)
+	if err != nil {
+		return err
 	}
 	grants, again, err := t.walkQueue(p, ready, fresh, own, shares)
 	if again {
