@@ -271,6 +271,21 @@ func TestHostsOfDifferentServers(t *testing.T) {
 		t.Fatalf("after recover: %v", err)
 	}
 	_ = db.Close()
+
+	// One that has come from a single server.
+	if _, err := connect(t, u, first).Exec("DELETE FROM " + u.Path[1:] + ".meta WHERE name = 'cluster_uuid'"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Open(t.Context(), database, pool.Options{}); !errors.Is(err, pool.ErrSchema) || !strings.Contains(err.Error(), "moltenironctl init") {
+		t.Errorf("open a pool of no cluster: %v", err)
+	}
+	if _, err := pool.Init(t.Context(), database, pool.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = pool.Open(t.Context(), database, pool.Options{}); err != nil {
+		t.Fatalf("after init: %v", err)
+	}
+	_ = db.Close()
 }
 
 // TestWaysToAServer: IPv6, a port for each host, a socket.

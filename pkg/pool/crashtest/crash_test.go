@@ -244,6 +244,17 @@ func addPools(t *testing.T, db *pool.DB) {
 func check(t *testing.T, e engine, c *crew) {
 	ctx := t.Context()
 	spans, told := c.readLines()
+	if path, lite := strings.CutPrefix(e.url, "sqlite:"); lite {
+		raw, err := sql.Open("sqlite", "file:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		var integrity string
+		if err := raw.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&integrity); err != nil || integrity != "ok" {
+			t.Errorf("the database is not sound: %s %v", integrity, err)
+		}
+	}
 
 	// What the dead left comes back when their heartbeats and leases end: two minutes from now.
 	later := func() time.Time { return time.Now().Add(2 * time.Minute) }
