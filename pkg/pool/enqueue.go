@@ -26,7 +26,7 @@ func (db *DB) Enqueue(ctx context.Context, r Request, wait time.Duration) (*Allo
 	k.detached, k.aliveFor = true, wait
 	own, err := db.enqueueOnce(ctx, k)
 	if err != nil {
-		if k.id != 0 || ctx.Err() != nil {
+		if k.id != 0 || k.sent || ctx.Err() != nil {
 			if undo := db.undo(ctx, k, err); undo != nil {
 				err = errors.Join(err, undo)
 			}
