@@ -15,7 +15,7 @@ import (
 	"github.com/molteniron/molteniron/pkg/view"
 )
 
-// explainHolders is how many holders explain shows to people: who comes first matters; JSON has all.
+// explainHolders is how many holders, and nodes out of service, explain shows to people: who comes first matters; JSON has all.
 const explainHolders = 20
 
 func (a *app) explainCommand() *cobra.Command {
@@ -136,6 +136,9 @@ func writeExplanation(out cli.Output, e *pool.Explanation) error {
 		}
 		f = append(f, field{it.name, cli.Printable(it.value)})
 	}
+	if len(e.Outages) > 0 {
+		f = append(f, field{"out of service", cli.Printable(outages(e.Outages))})
+	}
 	if len(e.Relax) > 0 {
 		f = append(f, field{"possible", cli.Printable("without " + strings.Join(e.Relax, ", or without "))})
 	}
@@ -176,6 +179,23 @@ func suitableNodes(e *pool.Explanation) string {
 	add(e.InMaint, "in maintenance")
 	if len(parts) == 0 {
 		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// outages names nodes that are out of service, with the reasons, as many as explainHolders.
+func outages(list []pool.Outage) string {
+	var parts []string
+	for i, o := range list {
+		if i == explainHolders {
+			parts = append(parts, fmt.Sprintf("and %d more", len(list)-i))
+			break
+		}
+		why := "broken"
+		if o.Maintenance {
+			why = "maintenance"
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s: %s)", o.Node, why, o.Reason))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -26,12 +26,20 @@ type Explanation struct {
 	Steps      []Step         // what each requirement costs
 	Suitable   map[Status]int // nodes that suit some group and are not in maintenance, by status
 	InMaint    int            // suitable nodes in maintenance
+	Outages    []Outage       // suitable nodes that are broken or in maintenance
 	SetAside   int            // suitable ready nodes that are set aside for who is before
 	Relax      []string       // single requirements without which the nodes in service could meet it, where they cannot
 	RelaxNow   []string       // single requirements without which it could be served at once, where it cannot
 	Holders    []Holder       // of suitable nodes or, where it is braked, of its job's; the first to end first
 	Estimate   Estimate       //
 	At         time.Time      // the moment for which this holds
+}
+
+// Outage is a node out of service, and why.
+type Outage struct {
+	Node        string
+	Maintenance bool // a person decided it; else it is broken
+	Reason      string
 }
 
 // Step is one requirement of a group and how many nodes it leaves.
@@ -241,7 +249,7 @@ func (s *scene) explain(i int) (e *Explanation, before map[*nodeRow]bool) {
 	st := w.step(s.queue[i])
 	e = &Explanation{
 		Pool: s.pool.Name, Place: i + 1, Groups: s.queue[i].groups, Reason: st.reason, Impossible: st.impossible || st.never, Stalled: st.stalled,
-		Now: st.now, Braked: st.braked, Suitable: st.suitable, InMaint: st.inMaint, SetAside: st.setAside, Holders: st.holders, At: s.now,
+		Now: st.now, Braked: st.braked, Suitable: st.suitable, InMaint: st.inMaint, Outages: st.outages, SetAside: st.setAside, Holders: st.holders, At: s.now,
 	}
 	switch {
 	case st.impossible:

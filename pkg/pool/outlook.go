@@ -80,6 +80,7 @@ type outlook struct {
 	stalled    bool
 	suitable   map[Status]int
 	inMaint    int
+	outages    []Outage
 	holders    []Holder
 	needs      string // what the pool would need, when it is impossible
 }
@@ -127,9 +128,13 @@ func (s *scene) look(groups []Group) *outlook {
 		o.suits = append(o.suits, n)
 		if n.Maintenance {
 			o.inMaint++
+			o.outages = append(o.outages, Outage{Node: n.Name, Maintenance: true, Reason: n.MaintReason})
 			continue
 		}
 		o.suitable[n.Status]++
+		if n.Status == Broken {
+			o.outages = append(o.outages, Outage{Node: n.Name, Reason: n.Reason})
+		}
 	}
 	o.holders = holders(o.suits, func(n *nodeRow) bool { return !n.Maintenance })
 	return o

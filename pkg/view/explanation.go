@@ -29,16 +29,25 @@ type Explanation struct {
 	Now         bool       `json:"now"`         // it can be served at once
 	Impossible  bool       `json:"impossible"`  // the pool could never meet it
 	Stalled     bool       `json:"stalled"`     // it waits for nodes that are broken or in maintenance
+	Braked      bool       `json:"braked"`      // its job has its share of the pool
 	Lacking     []Group    `json:"lacking"`     // impossible: what the pool would need more; stalled: what must come back into service
 	Steps       []Step     `json:"steps"`       // what each requirement costs
 	Relax       []string   `json:"relax"`       // impossible or stalled: single requirements without which the nodes in service could meet it
 	RelaxNow    []string   `json:"relax_now"`   // single requirements without which it could be served at once
 	Suitable    NodeCounts `json:"suitable"`    // nodes that suit some group and are not in maintenance
 	Maintenance int        `json:"maintenance"` // suitable nodes in maintenance
+	Outages     []Outage   `json:"outages"`     // suitable nodes that are broken or in maintenance
 	SetAside    int        `json:"set_aside"`   // suitable ready nodes that are set aside for who is before
-	Holders     []Holder   `json:"holders"`     // of suitable nodes, the first to end first
+	Holders     []Holder   `json:"holders"`     // of suitable nodes, braked: of its job's nodes; the first to end first
 	Estimate    Estimate   `json:"estimate"`
 	At          Time       `json:"at"` // the moment for which this holds
+}
+
+// Outage is a node out of service.
+type Outage struct {
+	Node        string `json:"node"`
+	Maintenance bool   `json:"maintenance"` // a person decided it; else it is broken
+	Reason      string `json:"reason"`
 }
 
 // Step is what one requirement of a group costs.
@@ -72,14 +81,18 @@ type Estimate struct {
 func NewExplanation(e *pool.Explanation) Explanation {
 	v := Explanation{
 		Pool: e.Pool, Owner: e.Owner, Slot: e.Slot, Place: e.Place, Groups: newGroups(e.Groups), Reason: e.Reason, Now: e.Now,
-		Impossible: e.Impossible, Stalled: e.Stalled, Lacking: newGroups(e.Lacking), Steps: make([]Step, len(e.Steps)),
+		Impossible: e.Impossible, Stalled: e.Stalled, Braked: e.Braked, Lacking: newGroups(e.Lacking), Steps: make([]Step, len(e.Steps)),
 		Relax: list(e.Relax), RelaxNow: list(e.RelaxNow), Suitable: newNodeCounts(e.Suitable), Maintenance: e.InMaint, SetAside: e.SetAside,
+		Outages:  make([]Outage, len(e.Outages)),
 		Holders:  make([]Holder, len(e.Holders)),
 		Estimate: Estimate{Known: e.Estimate.Known, P50: Time{e.Estimate.P50}, P90: Time{e.Estimate.P90}, Basis: e.Estimate.Basis},
 		At:       Time{e.At},
 	}
 	for i, s := range e.Steps {
 		v.Steps[i] = Step(s)
+	}
+	for i, o := range e.Outages {
+		v.Outages[i] = Outage(o)
 	}
 	for i, h := range e.Holders {
 		v.Holders[i] = Holder{

@@ -116,6 +116,7 @@ const emptyExplanation = `{
   "now": false,
   "impossible": false,
   "stalled": false,
+  "braked": false,
   "lacking": [],
   "steps": [],
   "relax": [],
@@ -127,6 +128,7 @@ const emptyExplanation = `{
     "broken": 0
   },
   "maintenance": 0,
+  "outages": [],
   "set_aside": 0,
   "holders": [],
   "estimate": {

@@ -27,6 +27,7 @@ var estimateCases = []testCase{
 		w.equal("who asks", []any{"default", "build", "s", 1, "3 nodes with gpu"}, []any{e.Pool, e.Owner, e.Slot, e.Place, pool.Describe(e.Groups)})
 		w.equal("suitable", map[pool.Status]int{pool.Ready: 1, pool.Dirty: 1, pool.Allocated: 2}, e.Suitable)
 		w.equal("in maintenance, set aside", []int{1, 0}, []int{e.InMaint, e.SetAside})
+		w.equal("out of service", []pool.Outage{{Node: "maintained", Maintenance: true, Reason: "fan"}}, e.Outages)
 		w.equal("holders", []pool.Holder{
 			{Node: "short", Status: pool.Allocated, Owner: "short build", Generation: 1, ExpiresAt: short.ExpiresAt},
 			{Node: "long", Status: pool.Allocated, Owner: "long build", Slot: "x", Generation: 1, ExpiresAt: long.ExpiresAt},
