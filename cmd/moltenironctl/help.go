@@ -140,6 +140,7 @@ func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:         "help [COMMAND…]",
 		Short:       "explain a command",
+		Example:     "  moltenironctl help import\n  moltenironctl help pool set",
 		Annotations: exitStatuses(),
 		Args:        cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,6 +12,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:         "version",
 		Short:       "print the version of this program",
+		Example:     "  moltenironctl version",
 		Args:        words(0, 0, ""),
 		Annotations: exitStatuses(),
 		RunE: func(*cobra.Command, []string) error {
