@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	// More side by side than there are processors: on a server the cases wait for most of their time.
 	flag.Parse()
 	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = flag.Set("test.parallel", "4")
+		_ = flag.Set("test.parallel", "6")
 	}
 	os.Exit(m.Run())
 }
@@ -125,6 +125,8 @@ func newSoak(t *testing.T, server string, options ...string) *soak {
 		if s.length, err = time.ParseDuration(v); err != nil {
 			t.Fatal(err)
 		}
+	} else {
+		t.Parallel() // a short one mostly waits for servers to come back
 	}
 	dir, err := os.MkdirTemp("", "soak") //nolint:usetesting // a socket's path is short, and others enter the folder
 	if err != nil {
