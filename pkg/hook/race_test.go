@@ -21,7 +21,8 @@ const racesEnv = "MOLTENIRON_HOOK_RACES"
 // TestRaces has the pre-hooks of builds (one, or two with slots) begin, reach the pool at random moments, and
 // end; and their post-hook, in the three orders that Jenkins knows: after pre-hooks that ended; beside
 // pre-hooks that were just asked to end, when a build is aborted; and beside those that hear of nothing, at
-// whatever moment. When all have ended, a build that is over has no node and no file with passwords.
+// whatever moment. A build that was not aborted checks out once more. When all have ended, a build that is over
+// has no node and no file with passwords.
 func TestRaces(t *testing.T) {
 	races := 400
 	if v := os.Getenv(racesEnv); v != "" {
@@ -127,6 +128,15 @@ func (l *lane) race(i int) {
 		t.Errorf("build %d: the post-hook fails: %v", i, err)
 	}
 	hooks.Wait()
+	if kind == finished { // a build that goes on may check out again
+		next := Request{Slot: slots[0], Groups: []pool.Group{{Count: 1}}, Wait: 2 * time.Second}
+		if err := Prepare(context.Background(), process("molten-prehook"), next); err != nil {
+			t.Errorf("build %d: the next pre-hook fails: %v", i, err)
+		}
+		if err := Finish(context.Background(), process("molten-posthook"), Return{}); err != nil {
+			t.Errorf("build %d: the next post-hook fails: %v", i, err)
+		}
+	}
 	l.over(i, url, workspace)
 }
 
