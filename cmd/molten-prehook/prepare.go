@@ -15,7 +15,7 @@ import (
 const about = `
 molten-prehook checks bare-metal machines, called nodes, out for a CI build. It waits in the queue until
 they are free, writes a file that the build's shell sources, and leaves. molten-posthook checks them in
-again. While it waits it says on stderr, at once, when its place changes and every minute, what it waits
+again. While it waits it says on stderr, at once, when something changes and every minute, what it waits
 for. When it is stopped, or cannot write its files, nothing stays checked out.
 
 It writes the same nodes in the forms that other programs read as well, see docs/forms.md. A form that cannot

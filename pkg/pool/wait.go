@@ -22,11 +22,13 @@ const (
 	holdConn     = 20 * pollPerPlace
 )
 
-// How often a waiting client is told how it stands: at once, every progressTick, and when its place
-// changes. Within explainPlaces of the head it has that explained in full, which reads the pool's nodes:
-// in a large pool that takes so long that a change is told only after tellShare times as long.
+// How often a waiting client is told how it stands: at once, every progressTick, and when its place changes or
+// the pool does, the latter no more often than changeTick, since a busy pool changes all the time. Within
+// explainPlaces of the head it has that explained in full, which reads the pool's nodes: in a large pool that
+// takes so long that a change is told only after tellShare times as long.
 const (
 	progressTick  = time.Minute
+	changeTick    = 3 * time.Second
 	explainPlaces = 20
 	tellShare     = 50
 )
@@ -205,6 +207,7 @@ type teller struct {
 	k        *ticket
 	progress func(Position)
 	place    int // as last told
+	version  int64
 	at       time.Time
 	took     time.Duration
 	tick     time.Duration // until it is told again
@@ -212,7 +215,8 @@ type teller struct {
 
 func (t *teller) tell(ctx context.Context, place int, row pollRow, now time.Time) (err error) {
 	since := time.Since(t.at)
-	if t.progress == nil || !t.at.IsZero() && since < t.tick && (place == t.place || since < tellShare*t.took) {
+	changed := place != t.place || row.Version != t.version && since >= changeTick
+	if t.progress == nil || !t.at.IsZero() && since < t.tick && (!changed || since < tellShare*t.took) {
 		return nil
 	}
 	begun := time.Now()
@@ -223,6 +227,7 @@ func (t *teller) tell(ctx context.Context, place int, row pollRow, now time.Time
 		return err
 	}
 	p.Waited = now.Sub(row.QueuedAt.Time)
+	t.version = row.Version
 	t.place, t.at, t.took = place, time.Now(), time.Since(begun)
 	t.tick = time.Duration((0.8 + 0.2*rand.Float64()) * float64(progressTick)) //nolint:gosec // jitter is no secret
 	t.progress(p)

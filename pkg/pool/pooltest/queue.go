@@ -1,6 +1,8 @@
 package pooltest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -138,6 +140,40 @@ var queueCases = []testCase{
 		c.tells(1)
 		w.release("build")
 		c.granted()
+	}},
+
+	{"who waits is told when something changes that keeps it waiting, though its place does not", func(w *world) {
+		w.add("a", "b")
+		w.hold(one("first", needs("name=a")))
+		w.hold(one("second", needs("name=b")))
+		ctx, cancel := context.WithCancel(w.ctx)
+		told, done := make(chan string, 100), make(chan error)
+		go func() {
+			_, err := w.db.Allocate(ctx, many("big", 2), pool.AllocateOptions{Wait: waitForever, Progress: func(p pool.Position) { told <- p.Reason }})
+			done <- err
+		}()
+		hears := func(reason string) {
+			w.Helper()
+			for limit := time.After(patience); ; {
+				select {
+				case r := <-told:
+					if r == reason {
+						return
+					}
+				case <-limit:
+					w.Fatalf("it is never told: %s", reason)
+				}
+			}
+		}
+		hears("2 suitable held")
+		w.release("first")
+		hears("1 suitable held, 1 ready")
+		w.ok(w.db.PausePool(w.ctx, "default", "the lab moves"))
+		hears("pool default is paused: the lab moves")
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			w.Errorf("it was cancelled and got %v", err)
+		}
 	}},
 
 	{"far from the head a place is told that costs little to find", func(w *world) {
