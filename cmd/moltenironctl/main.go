@@ -79,7 +79,7 @@ what was lost. There is no server; every command talks straight to the database.
 		}
 		root.AddCommand(commands...)
 	}
-	add("the pool and its nodes", a.initCommand(), a.importCommand(), a.exportCommand(), a.addCommand(), a.getCommand(), a.setCommand(),
+	add("the pool and its nodes", a.initCommand(), a.keygenCommand(), a.importCommand(), a.exportCommand(), a.addCommand(), a.getCommand(), a.setCommand(),
 		a.removeCommand(), a.poolCommand())
 	add("who has what", a.statusCommand(), a.showCommand(), a.queueCommand(), a.explainCommand(), a.historyCommand(),
 		a.reportCommand())
