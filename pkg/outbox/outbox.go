@@ -22,6 +22,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -70,6 +71,11 @@ const (
 // Keep writes a release into the first of the folders that takes it, and says where; what it returns is
 // on the disk. The folder is made if it is missing.
 func Keep(folders []string, r Release) (path string, err error) {
+	for _, v := range []struct{ name, value string }{{"owner", r.Owner}, {"slot", slotOf(r)}, {"result", r.Result}, {"database's URL", r.Database}} {
+		if !utf8.ValidString(v.value) { // JSON would change it
+			return "", fmt.Errorf("the %s %q is no UTF-8 text", v.name, v.value)
+		}
+	}
 	text, err := json.MarshalIndent(file{version, r.Database, r.Owner, r.Slot, r.Tokens, r.Asked.UTC(), r.Result, r.Dirty, int64(r.Hold / time.Second)}, "", "  ")
 	if err != nil {
 		return "", err
@@ -89,6 +95,13 @@ func Keep(folders []string, r Release) (path string, err error) {
 		err = errors.Join(err, failed)
 	}
 	return "", err
+}
+
+func slotOf(r Release) string {
+	if r.Slot == nil {
+		return ""
+	}
+	return *r.Slot
 }
 
 func keep(path string, text []byte) (string, error) {
