@@ -77,6 +77,7 @@ func (c *library) step(ctx context.Context, note lap) error {
 		return fmt.Errorf("claim: %w", err)
 	}
 	granted := time.Now()
+	note(opAllocate, granted.Sub(start)) // now, that its round trips are counted as its own
 	released, err := c.db.Release(ctx, pool.ReleaseRequest{Token: a.Token})
 	if err != nil {
 		return fmt.Errorf("release: %w", err)
@@ -84,7 +85,6 @@ func (c *library) step(ctx context.Context, note lap) error {
 	if len(released) != 1 {
 		return fmt.Errorf("release: %d allocations were released, want 1", len(released))
 	}
-	note(opAllocate, granted.Sub(start))
 	note(opRelease, time.Since(granted))
 	return nil
 }
