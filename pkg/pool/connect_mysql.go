@@ -299,6 +299,7 @@ func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn, name str
 	c.mu.Lock()
 	facts, known := c.facts, c.checked && len(c.hosts) == 1
 	before := c.facts.serverCluster // of the host that was in use before, if there was one
+	warn := c.warn && c.logger != nil
 	c.mu.Unlock()
 	var err error
 	if known {
@@ -339,7 +340,7 @@ func (c *mysqlConnector) prepare(ctx context.Context, conn driver.Conn, name str
 			return &mysql.MySQLError{Number: errReadOnlyHost, Message: "the host is read-only"}
 		}
 	}
-	if c.warn && c.logger != nil {
+	if warn {
 		if row, err := rawRow(ctx, conn, "SHOW SESSION STATUS LIKE 'Ssl_cipher'"); err == nil && len(row) == 2 && row[1] == "" {
 			c.logger.Warn("the connection to the database is not encrypted; set database_tls: required", "database", c.url.String())
 		}
