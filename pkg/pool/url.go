@@ -41,6 +41,7 @@ func ParseURL(raw string) (URL, error) {
 			if !strings.HasPrefix(path, "/") {
 				return URL{}, fail(ErrInvalid, "database URL sqlite:%s names a host; write sqlite:///ABSOLUTE/PATH or sqlite:PATH", rest)
 			}
+			path = "/" + strings.TrimLeft(path, "/") // others write four slashes for an absolute path
 		}
 		if path == "" || strings.HasSuffix(path, "/") || strings.ContainsRune(path, 0) {
 			return URL{}, fail(ErrInvalid, "database URL sqlite: names no file; write sqlite:///PATH/pool.db")

@@ -12,6 +12,7 @@ func TestParseURL(t *testing.T) {
 	for raw, want := range map[string]URL{
 		"sqlite:pool.db":                          {Path: "pool.db"},
 		"sqlite:///var/lib/m/pool.db":             {Path: "/var/lib/m/pool.db"},
+		"sqlite:////var/lib/m/pool.db":            {Path: "/var/lib/m/pool.db"},
 		"mysql://h/d":                             {Hosts: []string{"h:3306"}, Database: "d"},
 		"mariadb://u@h1,h2:3307,[2001:db8::1]/d":  {User: "u", Hosts: []string{"h1:3306", "h2:3307", "[2001:db8::1]:3306"}, Database: "d"},
 		"mysql://u%40x@[::1]:33/":                 {User: "u@x", Hosts: []string{"[::1]:33"}},
